@@ -1,0 +1,132 @@
+"""The engine's face: what a console, a test or a server may import.
+
+Imports lazily (PEP 562), because every worker passes through this file on its way to
+``engine.workers.child`` and needs none of it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.engine import Engine
+    from engine.errors import Code, Decision, EngineError
+    from engine.face import (
+        ChatDelta,
+        ChatEnd,
+        ChatOptions,
+        ChatStream,
+        ChatTurn,
+        EngineFace,
+        LoadOptions,
+    )
+    from engine.home import HomeTaken
+    from engine.settings import Settings, SettingsError, load_settings
+    from engine.text import clean, clean_line
+    from engine.types import (
+        Backend,
+        CanaryStep,
+        CanaryView,
+        Check,
+        CheckResult,
+        EngineSnapshot,
+        Event,
+        Evidence,
+        Explanation,
+        MemoryEstimate,
+        MemoryView,
+        ModelView,
+        Notice,
+        QuarantineView,
+        Readiness,
+        RegistryRow,
+        RequestView,
+        RuntimeView,
+        StepResult,
+        Transition,
+    )
+
+_ROOMS = {
+    "engine.engine": ("Engine",),
+    "engine.errors": ("Code", "Decision", "EngineError"),
+    "engine.face": (
+        "ChatDelta",
+        "ChatEnd",
+        "ChatOptions",
+        "ChatStream",
+        "ChatTurn",
+        "EngineFace",
+        "LoadOptions",
+    ),
+    "engine.home": ("HomeTaken",),
+    "engine.settings": ("Settings", "SettingsError", "load_settings"),
+    "engine.text": ("clean", "clean_line"),
+    "engine.types": (
+        "Backend",
+        "CanaryStep",
+        "CanaryView",
+        "Check",
+        "CheckResult",
+        "EngineSnapshot",
+        "Event",
+        "Evidence",
+        "Explanation",
+        "MemoryEstimate",
+        "MemoryView",
+        "ModelView",
+        "Notice",
+        "QuarantineView",
+        "Readiness",
+        "RegistryRow",
+        "RequestView",
+        "RuntimeView",
+        "StepResult",
+        "Transition",
+    ),
+}
+_WHERE = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "Backend",
+    "CanaryStep",
+    "CanaryView",
+    "ChatDelta",
+    "ChatEnd",
+    "ChatOptions",
+    "ChatStream",
+    "ChatTurn",
+    "Check",
+    "CheckResult",
+    "Code",
+    "Decision",
+    "Engine",
+    "EngineError",
+    "EngineFace",
+    "EngineSnapshot",
+    "Event",
+    "Evidence",
+    "Explanation",
+    "HomeTaken",
+    "LoadOptions",
+    "MemoryEstimate",
+    "MemoryView",
+    "ModelView",
+    "Notice",
+    "QuarantineView",
+    "Readiness",
+    "RegistryRow",
+    "RequestView",
+    "RuntimeView",
+    "Settings",
+    "SettingsError",
+    "StepResult",
+    "Transition",
+    "clean",
+    "clean_line",
+    "load_settings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'engine' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)

@@ -1,0 +1,169 @@
+"""The engine as a screen sees it: a protocol with more than one face.
+
+Embedded in production, scripted in tests, reached over the admin API from another process. The
+console is written against this and nothing else.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from engine.errors import Decision
+from engine.types import Backend, EngineSnapshot, Event, Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What a load may be told besides the model's name. None means the settings decide."""
+
+    backend: Backend | None = None
+    runtime: str | None = None
+    context: int | None = None
+    keep_alive_s: float | None = None
+    allow_unsupported_runtime: bool = False
+    reserve_gb: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatTurn:
+    """One message of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatOptions:
+    """How a chat answer is drawn; the fields are those of the worker's ``Sampling``."""
+
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    seed: int | None = None
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChatDelta:
+    """New words. ``text`` is sanitised only on its way to a screen."""
+
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEnd:
+    """The end of an answer: a finish (``stop``, ``length``, ``cancelled``) or a refusal."""
+
+    reason: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    ttft_ms: float | None = None
+    """Time to first token, from the request's arrival."""
+    tokens_per_second: float | None = None
+    decision: Decision | None = None
+
+
+class ChatStream(Protocol):
+    """A running answer: iterate for deltas, the last item is always one ChatEnd."""
+
+    @property
+    def request_id(self) -> str: ...
+
+    def __aiter__(self) -> AsyncIterator[ChatDelta | ChatEnd]: ...
+
+    def cancel(self) -> None:
+        """Stop within one step of the backend; the stream then ends with ``cancelled``."""
+        ...
+
+
+class EngineFace(Protocol):
+    """Everything a console may ask of an engine.
+
+    ``actor`` is who asks (``user@ssh-client``). ``expect`` is the ``ModelView.version`` the action
+    was decided on; if the model has moved since, the action is refused with ``conflict``.
+    Every refusal is an EngineError with its Decision.
+    """
+
+    async def start(self) -> None:
+        """Take the home, read what is known, find the models. Raises HomeTaken."""
+        ...
+
+    async def stop(self, *, drain_s: float = 0.0) -> None:
+        """End requests and workers, in order, and let go of the home. Safe to call twice."""
+        ...
+
+    def snapshot(self) -> EngineSnapshot:
+        """The state as of now; cheap, and the same object while nothing changed."""
+        ...
+
+    async def explain(self, model_id: str, options: LoadOptions = ...) -> Explanation:
+        """Run the gate without loading."""
+        ...
+
+    async def load(
+        self,
+        model_id: str,
+        options: LoadOptions = ...,
+        *,
+        actor: str,
+        expect: int | None = None,
+        wait: bool = False,
+    ) -> None:
+        """Admit and start loading; with ``wait`` return only once it is routable.
+
+        Raises EngineError: refused at the gate or, with ``wait``, failed on the way.
+        """
+        ...
+
+    async def unload(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+        """Drain and end the worker."""
+        ...
+
+    async def release(
+        self,
+        model_id: str,
+        *,
+        actor: str,
+        expect: int | None = None,
+        early: bool = False,
+        allow_unsupported_runtime: bool = False,
+    ) -> None:
+        """Let a quarantined model try again: gate, load, canary, probation."""
+        ...
+
+    async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+        """Quarantine by hand, until released."""
+        ...
+
+    async def canary(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+        """Run the canary again on a routable model, in service."""
+        ...
+
+    async def chat(
+        self,
+        model_id: str,
+        turns: Sequence[ChatTurn],
+        options: ChatOptions = ...,
+        *,
+        client: str,
+    ) -> ChatStream:
+        """Ask a routable model. Raises EngineError when it may not be asked."""
+        ...
+
+    async def cancel(self, request_id: str, *, actor: str) -> None:
+        """Cancel one request in flight."""
+        ...
+
+    async def rescan(self) -> None:
+        """Look at the disk again."""
+        ...
+
+    def events(self, after: int = 0) -> tuple[Event, ...]:
+        """Events still in memory with a sequence above ``after``, oldest first."""
+        ...

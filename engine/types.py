@@ -1,0 +1,343 @@
+"""What the engine shows of itself: immutable views, safe to hand to any screen, client or thread.
+
+Everything here is a value. Times are Unix seconds, sizes are bytes, durations name their unit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from engine.errors import Decision
+
+
+class Readiness(StrEnum):
+    """Where a model stands on its way to traffic. Only ``routable`` gets requests."""
+
+    UNLOADED = "unloaded"
+    ADMITTED = "admitted"
+    LOADING = "loading"
+    CANARY_PENDING = "canary_pending"
+    ROUTABLE = "routable"
+    QUARANTINED = "quarantined"
+
+
+class Backend(StrEnum):
+    """Which family of runtime runs a model; also the ``backend`` field of the registry."""
+
+    GGUF = "gguf"
+    MLX = "mlx"
+    SIMULATED = "simulated"
+
+
+class CheckResult(StrEnum):
+    """The answer of one admission check."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    WARN = "warn"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+
+
+class StepResult(StrEnum):
+    """The answer of one canary step, including the two it has before it answers."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PASS = "pass"
+    FAIL = "fail"
+    WARN = "warn"
+    SKIPPED = "skipped"
+
+
+class Key(NamedTuple):
+    """What a verdict and a strike are about: this content on this backend version."""
+
+    fingerprint: str
+    backend: Backend
+    backend_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One admission check as it was answered.
+
+    ``code``, ``message`` and ``remedy`` are set when ``result`` is ``fail``; ``overridable`` says
+    whether ``allow_unsupported_runtime`` would skip this check.
+    """
+
+    check: str
+    result: CheckResult
+    expected: str
+    found: str
+    code: str | None = None
+    message: str = ""
+    remedy: str = ""
+    overridable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """What a load is expected to take, in bytes."""
+
+    weights: int
+    cache: int
+    overhead: int
+    context: int
+    stated: int | None = None
+    """An operator's own figure (``reserve_gb``), which replaces the sum."""
+
+    @property
+    def total(self) -> int:
+        return self.stated if self.stated is not None else self.weights + self.cache + self.overhead
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The gate's whole answer for one model: every check, and the first that fails as a Decision."""
+
+    model_id: str
+    path: str
+    backend: Backend | None
+    backend_version: str
+    runtime: str
+    admitted: bool
+    checks: tuple[Check, ...]
+    decision: Decision | None = None
+    estimate: MemoryEstimate | None = None
+    fingerprint: str = ""
+
+    @property
+    def blockers(self) -> tuple[Check, ...]:
+        """Every failing check, in order: what an override would have to skip."""
+        return tuple(c for c in self.checks if c.result is CheckResult.FAIL)
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryStep:
+    """One step of a canary run, with the time it took once it answered."""
+
+    name: str
+    result: StepResult = StepResult.PENDING
+    ms: float | None = None
+    detail: str = ""
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryView:
+    """A canary run: the one in progress or the last one of this model."""
+
+    model_id: str
+    run_id: str
+    started_at: float
+    steps: tuple[CanaryStep, ...]
+    ended_at: float | None = None
+    passed: bool | None = None
+    reason: str = ""
+    ttft_ms: float | None = None
+    tokens_per_second: float | None = None
+
+    @property
+    def done(self) -> int:
+        """How many steps have answered."""
+        unanswered = (StepResult.PENDING, StepResult.RUNNING)
+        return sum(step.result not in unanswered for step in self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is kept of one failure, for the operator who comes later."""
+
+    id: str
+    at: float
+    model_id: str
+    cause: str
+    """``SIGSEGV``, ``hang``, ``canary: perplexity`` …: short enough for a row."""
+    phase: str
+    """The readiness at the time: ``loading``, ``canary_pending`` or ``routable``."""
+    detail: str = ""
+    signal: str | None = None
+    exit_code: int | None = None
+    stderr_tail: str = ""
+    requests: tuple[str, ...] = ()
+    """One short line for each request that was in flight: client, prompt and output tokens."""
+    backend: str = ""
+    backend_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineView:
+    """One quarantined model, with what an operator needs to decide its release."""
+
+    model_id: str
+    reason: str
+    since: float
+    strikes: int
+    eligible_at: float
+    """From this moment a release needs no ``early``."""
+    held: bool
+    cool_down_s: float
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestView:
+    """One request in flight. ``phase`` is ``queued``, ``prefill`` or ``decode``."""
+
+    id: str
+    model_id: str
+    client: str
+    phase: str
+    prompt_tokens: int
+    prefilled: int
+    generated: int
+    started_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of a model's readiness, kept for the detail screen's timeline."""
+
+    at: float
+    source: Readiness
+    target: Readiness
+    cause: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """One row of the catalog as it stands now."""
+
+    id: str
+    path: str
+    backend: Backend
+    runtime: str
+    backend_version: str
+    weight_bytes: int
+    """Bytes of weights on disk."""
+    architecture: str = ""
+    quantisation: str = ""
+    context_trained: int | None = None
+    simulated: bool = False
+    buildable: bool = False
+    """Not on disk yet: its first load builds it (the MLX starter)."""
+    readiness: Readiness = Readiness.UNLOADED
+    since: float = 0.0
+    version: int = 0
+    """Rises with every change of readiness; an action carries the one it was decided on."""
+    progress: float | None = None
+    """Load progress in 0…1, or None where the backend gives none."""
+    stage: str = ""
+    """What a load is doing, such as ``building`` or ``loading``."""
+    canary: CanaryView | None = None
+    strikes: int = 0
+    strike_limit: int = 3
+    override: bool = False
+    probation: bool = False
+    reason: str = ""
+    """Why it stands where it stands, when that is not obvious from the state."""
+    refusal: Decision | None = None
+    """The last refusal at the gate or at load, until the model is asked for again."""
+    evidence: Evidence | None = None
+    estimate: MemoryEstimate | None = None
+    measured_bytes: int | None = None
+    requests: int = 0
+    tokens_per_second: float | None = None
+    context: int | None = None
+    retry_at: float | None = None
+    """When the next restart is due, while a back-off runs."""
+    draining: bool = False
+    chat: bool = True
+    """False for a model without a chat template: completions only."""
+    pid: int | None = None
+    transitions: tuple[Transition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryView:
+    """The memory budget: what the engine may use, has promised and has measured in its workers."""
+
+    budget: int
+    reserved: int
+    measured: int
+    available: int
+    """Free memory of the machine, file cache counted as free."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeView:
+    """One interpreter a backend can run in. ``error`` is set when it cannot."""
+
+    name: str
+    backend: Backend
+    version: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryRow:
+    """One record of the compatibility registry, in the file's seven fields."""
+
+    ts: float
+    model_id: str
+    backend: str
+    backend_version: str
+    outcome: str
+    reason: str
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the event log. ``kind`` is past tense, such as ``model_quarantined``."""
+
+    seq: int
+    ts: float
+    kind: str
+    message: str
+    model_id: str = ""
+    actor: str = ""
+    level: str = "info"
+    """``info``, ``warn`` or ``error``."""
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A lasting banner: something is wrong with the house itself, and stays so until mended."""
+
+    id: str
+    message: str
+    level: str = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSnapshot:
+    """Everything a screen may show, as of one moment. Equal versions mean equal content."""
+
+    version: int
+    taken_at: float
+    started: bool = False
+    stopping: bool = False
+    models: tuple[ModelView, ...] = ()
+    quarantine: tuple[QuarantineView, ...] = ()
+    registry: tuple[RegistryRow, ...] = ()
+    """The newest rows, newest first."""
+    registry_total: int = 0
+    events: tuple[Event, ...] = ()
+    """The newest events, newest last."""
+    requests: tuple[RequestView, ...] = ()
+    memory: MemoryView = MemoryView(0, 0, 0, 0)
+    runtimes: tuple[RuntimeView, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    home: str = ""
+    host: str = ""
+    api: str = ""
+    """Where the API answers, or empty."""
+
+    def model(self, model_id: str) -> ModelView | None:
+        """The row with this id, or None."""
+        return next((m for m in self.models if m.id == model_id), None)

@@ -1,0 +1,296 @@
+"""The words parent and worker say to each other, and how they go over the wire.
+
+Each frame is a JSON object with a ``type``, preceded by its length as four big-endian bytes.
+Requests are multiplexed by id. A frame that cannot be read ends the connection: a worker that
+garbles its frames has lost its memory, and nothing it says later can be trusted.
+
+A worker of another runtime needs nothing but pydantic to speak this.
+"""
+
+import struct
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from engine.types import Backend
+
+PROTOCOL = 1
+MAX_FRAME = 16 * 1024 * 1024
+"""Longest frame in bytes. A prompt of a million tokens is about 4 MiB of text."""
+_LENGTH = struct.Struct(">I")
+
+
+class ProtocolError(Exception):
+    """The other side sent something that is no frame."""
+
+
+class _Frame(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Message(_Frame):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+class Sampling(_Frame):
+    """How the next token is drawn. ``temperature`` 0 is greedy; a seed then changes nothing."""
+
+    temperature: float = Field(default=0.7, ge=0, le=5)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    top_k: int = Field(default=0, ge=0)
+    """0 keeps every token."""
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    seed: int | None = None
+    max_tokens: int = Field(default=512, ge=1)
+    stop: tuple[str, ...] = ()
+    repeat_penalty: float = Field(default=1.0, gt=0)
+    """1.0 is none."""
+    presence_penalty: float = Field(default=0.0, ge=-2, le=2)
+    frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+
+
+# -- parent to worker ---------------------------------------------------------------------------
+
+
+class Load(_Frame):
+    """Load this model. Exactly one per worker's life."""
+
+    type: Literal["load"] = "load"
+    model_id: str
+    path: str
+    """The GGUF file (the first split) or the model's folder."""
+    context: int
+    """Tokens one sequence may hold."""
+    slots: int = 4
+    threads: int | None = None
+    fingerprint: str = ""
+    state_dir: str = ""
+    """Where a simulated model keeps count of its faults, so that they survive its death."""
+    build_from: str = ""
+    """Set for the MLX starter: the known GGUF to build ``path`` from when it is not there yet."""
+
+
+class Generate(_Frame):
+    """Continue a conversation (``messages``) or a plain text (``prompt``); exactly one is set."""
+
+    type: Literal["generate"] = "generate"
+    id: str
+    messages: tuple[Message, ...] = ()
+    prompt: str | None = None
+    sampling: Sampling = Sampling()
+    ignore_eos: bool = False
+    """Run to ``max_tokens`` whatever the model says; for benchmarks and the cancel check."""
+
+
+class Cancel(_Frame):
+    """End this request within one step. Unknown ids are ignored: it may just have finished."""
+
+    type: Literal["cancel"] = "cancel"
+    id: str
+
+
+class Probe(_Frame):
+    """Ask one question of a loaded model for the canary.
+
+    ``tokenizer`` round-trips ``text``; ``template`` renders ``messages``; ``logits`` evaluates
+    ``text`` and looks at every logit; ``perplexity`` scores ``text`` (the evaluation just done by
+    ``logits`` on the same text may be used again); ``render`` returns the rendered prompt.
+    """
+
+    type: Literal["probe"] = "probe"
+    id: str
+    name: Literal["tokenizer", "template", "logits", "perplexity", "render"]
+    text: str = ""
+    messages: tuple[Message, ...] = ()
+
+
+class Shutdown(_Frame):
+    """Close the model and exit with status 0."""
+
+    type: Literal["shutdown"] = "shutdown"
+
+
+# -- worker to parent ---------------------------------------------------------------------------
+
+
+class Hello(_Frame):
+    """The first frame: who speaks, with which versions. Sent once the backend is imported."""
+
+    type: Literal["hello"] = "hello"
+    protocol: int
+    pid: int
+    backend: Backend
+    backend_version: str
+    """As it stands in the registry, such as ``mlx-lm 0.32.2, mlx 0.32.4``."""
+    device: str = ""
+
+
+class Progress(_Frame):
+    """Something moved: a load (``id`` None) or the prefill of a request.
+
+    ``fraction`` is None where the backend cannot tell how far it is. Resets every deadline of
+    its subject.
+    """
+
+    type: Literal["progress"] = "progress"
+    id: str | None = None
+    stage: str = "loading"
+    fraction: float | None = None
+    done: int = 0
+    total: int = 0
+
+
+class Loaded(_Frame):
+    """The model is in memory."""
+
+    type: Literal["loaded"] = "loaded"
+    context: int
+    vocabulary: int
+    chat: bool
+    """Whether the model has a chat template."""
+    backend_version: str = ""
+    """Only where the model decides it (simulated); else empty."""
+    memory_bytes: int = 0
+    """What the worker holds now, by its own measure."""
+
+
+class Delta(_Frame):
+    """New text of a request. ``tokens`` is how many tokens it took, at least 0."""
+
+    type: Literal["delta"] = "delta"
+    id: str
+    text: str
+    tokens: int = 1
+
+
+class Finished(_Frame):
+    """A request ended well: ``stop`` (the model or a stop text), ``length`` or ``cancelled``."""
+
+    type: Literal["finished"] = "finished"
+    id: str
+    reason: Literal["stop", "length", "cancelled"]
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Failed(_Frame):
+    """A request (``id``) or the load (``id`` None) failed without killing the worker.
+
+    ``kind`` is ``invalid`` (the request's fault), ``context`` (too long), ``template`` or
+    ``internal``; for a load the exception's type. ``message`` is raw and must be sanitised.
+    """
+
+    type: Literal["failed"] = "failed"
+    id: str | None = None
+    kind: str
+    message: str
+
+
+class Probed(_Frame):
+    """The answer to a probe. ``values`` holds its figures by name, such as ``perplexity``."""
+
+    type: Literal["probed"] = "probed"
+    id: str
+    name: str
+    ok: bool
+    detail: str = ""
+    values: dict[str, float] = Field(default_factory=dict)
+    text: str = ""
+
+
+class Heartbeat(_Frame):
+    """Sent every second by a worker with nothing to do, and between steps by a busy one."""
+
+    type: Literal["heartbeat"] = "heartbeat"
+    active: int = 0
+
+
+class Stats(_Frame):
+    """What the worker measures of itself; sent with a heartbeat when it changed."""
+
+    type: Literal["stats"] = "stats"
+    memory_bytes: int
+    active: int
+    queued: int
+
+
+ToWorker = Load | Generate | Cancel | Probe | Shutdown
+FromWorker = Hello | Progress | Loaded | Delta | Finished | Failed | Probed | Heartbeat | Stats
+
+_TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(Annotated[ToWorker, Field(discriminator="type")])
+_FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(
+    Annotated[FromWorker, Field(discriminator="type")]
+)
+
+
+def encode(frame: ToWorker | FromWorker) -> bytes:
+    """The frame as it goes over the wire.
+
+    Raises:
+        ProtocolError: it is longer than ``MAX_FRAME``.
+    """
+    # "surrogatepass" twins would be refused by the reader: text.py has replaced lone surrogates.
+    body = frame.model_dump_json().encode("utf-8", "replace")
+    if len(body) > MAX_FRAME:
+        raise ProtocolError(f"frame of {len(body):,} bytes; the limit is {MAX_FRAME:,}")
+    return _LENGTH.pack(len(body)) + body
+
+
+class Decoder:
+    """Turns bytes, in whatever pieces they arrive, into whole frame bodies."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Add bytes and return the bodies that are now complete.
+
+        Raises:
+            ProtocolError: a length field exceeds ``MAX_FRAME``.
+        """
+        self._buffer += data
+        bodies: list[bytes] = []
+        start = 0
+        while len(self._buffer) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer, start)
+            if length > MAX_FRAME:
+                raise ProtocolError(f"frame length {length:,}; the limit is {MAX_FRAME:,}")
+            end = start + _LENGTH.size + length
+            if end > len(self._buffer):
+                break
+            bodies.append(bytes(self._buffer[start + _LENGTH.size : end]))
+            start = end
+        del self._buffer[:start]
+        return bodies
+
+    @property
+    def torn(self) -> bool:
+        """Whether a frame has begun and not ended."""
+        return bool(self._buffer)
+
+
+def parse_from_worker(body: bytes) -> FromWorker:
+    """Read one frame a worker sent.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    try:
+        return _FROM_WORKER.validate_json(body)
+    except ValidationError as error:
+        raise ProtocolError(f"not a frame: {error.errors()[0]['msg']}") from error
+
+
+def parse_to_worker(body: bytes) -> ToWorker:
+    """Read one frame the parent sent.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    try:
+        return _TO_WORKER.validate_json(body)
+    except ValidationError as error:
+        raise ProtocolError(f"not a frame: {error.errors()[0]['msg']}") from error
