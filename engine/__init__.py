@@ -19,7 +19,8 @@ if TYPE_CHECKING:
         EngineFace,
         LoadOptions,
     )
-    from engine.home import HomeTaken
+    from engine.home import HomeTaken, HomeUnusable, check_home
+    from engine.inspection import Inspection
     from engine.settings import Settings, SettingsError, load_settings
     from engine.text import clean, clean_line
     from engine.types import (
@@ -57,7 +58,8 @@ _ROOMS = {
         "EngineFace",
         "LoadOptions",
     ),
-    "engine.home": ("HomeTaken",),
+    "engine.home": ("HomeTaken", "HomeUnusable", "check_home"),
+    "engine.inspection": ("Inspection",),
     "engine.settings": ("Settings", "SettingsError", "load_settings"),
     "engine.text": ("clean", "clean_line"),
     "engine.types": (
@@ -106,6 +108,8 @@ __all__ = [
     "Evidence",
     "Explanation",
     "HomeTaken",
+    "HomeUnusable",
+    "Inspection",
     "LoadOptions",
     "MemoryEstimate",
     "MemoryView",
@@ -120,6 +124,7 @@ __all__ = [
     "SettingsError",
     "StepResult",
     "Transition",
+    "check_home",
     "clean",
     "clean_line",
     "load_settings",

@@ -95,7 +95,7 @@ class MemoryEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The gate's whole answer for one model: every check, and the first that fails as a Decision."""
+    """The gate's whole answer for one model: every check, the first that fails as a Decision."""
 
     model_id: str
     path: str
@@ -246,6 +246,8 @@ class ModelView:
     measured_bytes: int | None = None
     requests: int = 0
     tokens_per_second: float | None = None
+    idle_since: float | None = None
+    """Since when a routable model has had no request; None while it has one."""
     context: int | None = None
     retry_at: float | None = None
     """When the next restart is due, while a back-off runs."""

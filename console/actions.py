@@ -1,0 +1,212 @@
+"""What each command does: fix the target, ask if it must be asked, then tell the engine.
+
+Every function runs in a worker of the app and may raise EngineError, which the app turns into
+words on the event line. The target and its version are those of the key press: if the model has
+moved since, the engine refuses with ``conflict`` instead of doing it to another state.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from textual.screen import ModalScreen, Screen
+
+from console.commands import COMMANDS, Selection
+from console.units import span_text
+from engine import EngineSnapshot, Explanation, LoadOptions, ModelView, Readiness
+
+if TYPE_CHECKING:
+    from console.app import LmxApp
+
+Answer = TypeVar("Answer")
+Action = Callable[["LmxApp", Selection], Awaitable[None]]
+
+
+async def ask(app: "LmxApp", dialog: ModalScreen[Answer]) -> Answer | None:
+    """Show a dialog and wait for its answer; None if another dialog is already open."""
+    if app.screen.is_modal:
+        return None
+    return await app.push_screen_wait(dialog)
+
+
+async def show(app: "LmxApp", screen: Screen[None]) -> None:
+    """Open a screen, unless one of its kind is already in front."""
+    if not app.screen.is_modal and type(app.screen) is not type(screen):
+        await app.push_screen(screen)
+
+
+def _model(selection: Selection) -> ModelView:
+    if selection.model is None:  # enabled() has already said so to the operator
+        raise LookupError("no model is selected")
+    return selection.model
+
+
+async def load(app: "LmxApp", selection: Selection) -> None:
+    """The load dialog, then the load."""
+    from console.modals.load import LoadDialog
+
+    model = _model(selection)
+
+    async def explain(options: LoadOptions) -> Explanation:
+        return await app.engine.explain(model.id, options)
+
+    options = await ask(app, LoadDialog(model, selection.snapshot, explain))
+    if options is not None:
+        await app.engine.load(model.id, options, actor=app.actor, expect=model.version)
+
+
+async def override(app: "LmxApp", selection: Selection) -> None:
+    """Every blocker listed and the name typed, then the load with the override on record."""
+    from console.modals.override import OverrideDialog
+
+    model = _model(selection)
+    explanation = await app.engine.explain(model.id, LoadOptions())
+    options = await ask(app, OverrideDialog(model, explanation))
+    if options is not None:
+        await app.engine.load(model.id, options, actor=app.actor, expect=model.version)
+
+
+async def unload(app: "LmxApp", selection: Selection) -> None:
+    """A confirm that names the model and the requests that drain, then the unload."""
+    from console.modals.confirm import ConfirmDialog
+
+    model = _model(selection)
+    lines = [f"{model.id} is {model.readiness}.", *_draining(selection.snapshot, model)]
+    if await ask(app, ConfirmDialog(f"Unload {model.id}?", lines, "Unload", model=model)):
+        await app.engine.unload(model.id, actor=app.actor, expect=model.version)
+
+
+def _draining(snapshot: EngineSnapshot, model: ModelView) -> list[str]:
+    """One line for each request an unload would wait for, five at most."""
+    requests = [r for r in snapshot.requests if r.model_id == model.id]
+    if not requests:
+        return ["No request is in flight."]
+    lines = [f"{len(requests)} in flight will drain first:"]
+    lines += [f"  {r.client}  {r.phase}  {r.generated} tokens so far" for r in requests[:5]]
+    if len(requests) > 5:
+        lines.append(f"  and {len(requests) - 5} more")
+    return lines
+
+
+async def chat(app: "LmxApp", selection: Selection) -> None:
+    """Open a test chat."""
+    from console.screens.chat import ChatScreen
+
+    await show(app, ChatScreen(_model(selection).id))
+
+
+async def explain(app: "LmxApp", selection: Selection) -> None:
+    """Open the admission report."""
+    from console.screens.explain import ExplainScreen
+
+    await show(app, ExplainScreen(_model(selection).id))
+
+
+async def release(app: "LmxApp", selection: Selection) -> None:
+    """Release; a held model or one still cooling down only after a confirm."""
+    from console.modals.confirm import ConfirmDialog
+
+    model = _model(selection)
+    case = next((q for q in selection.snapshot.quarantine if q.model_id == model.id), None)
+    early = case is not None and case.eligible_at > app.clock()
+    if case is not None and (early or case.held):
+        lines = [f"Quarantined: {case.reason or 'no reason kept'}."]
+        if case.held:
+            lines.append("An operator holds it.")
+        if early:
+            lines.append(f"Its cool-down ends in {span_text(case.eligible_at - app.clock())}.")
+        lines.append("It goes through the gate and a new canary, on probation.")
+        title = f"Release {model.id} early?" if early else f"Release {model.id}?"
+        if not await ask(app, ConfirmDialog(title, lines, "Release", danger=False, model=model)):
+            return
+    await app.engine.release(model.id, actor=app.actor, expect=model.version, early=early)
+
+
+async def hold(app: "LmxApp", selection: Selection) -> None:
+    """Quarantine by hand, after a confirm."""
+    from console.modals.confirm import ConfirmDialog
+
+    model = _model(selection)
+    lines = [f"{model.id} is {model.readiness}; it gets no traffic until you release it (r)."]
+    if model.readiness is not Readiness.UNLOADED:
+        lines += _draining(selection.snapshot, model)
+    if await ask(app, ConfirmDialog(f"Hold {model.id}?", lines, "Hold", model=model)):
+        await app.engine.hold(model.id, actor=app.actor, expect=model.version)
+
+
+async def canary(app: "LmxApp", selection: Selection) -> None:
+    """Run the canary again, in service."""
+    model = _model(selection)
+    await app.engine.canary(model.id, actor=app.actor, expect=model.version)
+
+
+async def details(app: "LmxApp", selection: Selection) -> None:
+    """Open the model's detail screen."""
+    from console.screens.detail import DetailScreen
+
+    await show(app, DetailScreen(_model(selection).id))
+
+
+async def requests(app: "LmxApp", _: Selection) -> None:
+    """Open the requests in flight."""
+    from console.screens.requests import RequestsScreen
+
+    await show(app, RequestsScreen())
+
+
+async def registry(app: "LmxApp", _: Selection) -> None:
+    """Open the registry."""
+    from console.screens.registry import RegistryScreen
+
+    await show(app, RegistryScreen())
+
+
+async def log(app: "LmxApp", _: Selection) -> None:
+    """Open the event log."""
+    from console.screens.log import LogScreen
+
+    await show(app, LogScreen())
+
+
+async def help_(app: "LmxApp", _: Selection) -> None:
+    """Open the help."""
+    from console.screens.help import HelpScreen
+
+    await show(app, HelpScreen(COMMANDS))
+
+
+async def rescan(app: "LmxApp", _: Selection) -> None:
+    """Look at the disk again."""
+    await app.engine.rescan()
+    app.report("looked for models again")
+
+
+async def quit_(app: "LmxApp", selection: Selection) -> None:
+    """End; ask first while anything is live, naming models and requests."""
+    from console.modals.quit import QuitDialog
+
+    snapshot = selection.snapshot
+    resting = (Readiness.UNLOADED, Readiness.QUARANTINED)
+    live = [model.id for model in snapshot.models if model.readiness not in resting]
+    if live and await ask(app, QuitDialog(live, len(snapshot.requests))) != "stop":
+        return
+    app.end()
+
+
+ACTIONS: dict[str, Action] = {
+    "load": load,
+    "override": override,
+    "unload": unload,
+    "chat": chat,
+    "explain": explain,
+    "release": release,
+    "hold": hold,
+    "canary": canary,
+    "details": details,
+    "requests": requests,
+    "registry": registry,
+    "log": log,
+    "help": help_,
+    "rescan": rescan,
+    "quit": quit_,
+}
+"""By command id; the other commands belong to the screen or to the app itself."""

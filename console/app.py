@@ -1,0 +1,341 @@
+"""The console: one Textual app around one engine. It paints first, starts the engine second, and
+whatever ends it (a key, SIGTERM, a cut line) ends the engine in order.
+"""
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import events, on
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import Monochrome, NoColor
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widgets import Input, TextArea
+from textual.worker import Worker, WorkerState
+
+from console.actions import ACTIONS
+from console.commands import BY_ID, DASHBOARD, Selection, commands_on
+from console.line import tidy
+from console.news import News, say_decision
+from console.presenter import Pulse
+from console.pump import MAX_HZ, Pump
+from console.screens.dashboard import DashboardScreen
+from console.screens.small import SmallScreen, is_small
+from console.status import Glyphs
+from console.terminal import clipboard_sequence, on_end_signals
+from console.theme import FALLBACK, THEMES, theme_name
+from engine import Decision, EngineError, EngineFace, EngineSnapshot
+
+NOTHING = EngineSnapshot(version=-1, taken_at=0.0)
+STOP_LIMIT_S = 10.0
+"""An engine that has not stopped by then is left behind; its workers end by themselves."""
+HANG_UP_GRACE_S = 3.0
+"""After a hang-up Textual may wait for ever on a terminal that is gone (facts/textual 0.3)."""
+
+
+class LmxApp(App[None], inherit_bindings=False):
+    """The console.
+
+    Args:
+        engine: The engine to show and to command; started and stopped by the app.
+        actor: Who acts, for the record.
+        clock: Unix seconds, for everything shown. ``monotonic`` measures ages.
+        theme: ``dark``, ``light``, ``ansi`` or a Textual theme; NO_COLOR decides over it.
+        keymap: Binding id to keys, from the settings.
+        version: What the help calls this program.
+    """
+
+    CSS_PATH = ["app.tcss", "screens/dashboard.tcss"]  # noqa: RUF012 - Textual's own declaration
+    ENABLE_COMMAND_PALETTE = True
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "command('quit')", "quit", show=False, id="quit.anywhere"),
+        Binding("ctrl+c", "interrupt", "interrupt", show=False, id="interrupt"),
+    ]
+
+    snapshot: reactive[EngineSnapshot] = reactive(NOTHING, repaint=False, always_update=True)
+    news: reactive[News | None] = reactive(None, repaint=False)
+
+    def __init__(
+        self,
+        *,
+        engine: EngineFace,
+        actor: str = "user@local",
+        readonly: bool = False,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        theme: str | None = None,
+        ascii_only: bool = False,
+        no_color: bool = False,
+        tmux: bool = False,
+        refresh_hz: float = MAX_HZ,
+        keymap: Mapping[str, str] | None = None,
+        version: str = "",
+        hard_exit: Callable[[int], object] = os._exit,
+    ) -> None:
+        super().__init__(ansi_color=True if no_color else None)
+        self._decide_colour(no_color)
+        self.title = "Opta-LMX"
+        self.engine = engine
+        self.actor = actor
+        self.readonly = readonly
+        self.clock = clock
+        self.glyphs = Glyphs(ascii_only)
+        self.version = version
+        self.tmux = tmux
+        self.ending = False
+        self.pump = Pump(engine, self._publish, hz=refresh_hz, monotonic=monotonic)
+        self._hard_exit = hard_exit
+        self._forget_signals: Callable[[], None] = lambda: None
+        for own in THEMES:
+            self.register_theme(own)
+        name = theme_name(theme, no_color=no_color)
+        self.theme = name if name in self.available_themes else theme_name(None, no_color=no_color)
+        if keymap:
+            self.set_keymap(keymap)
+        self.set_class(ascii_only, "-ascii")
+
+    def _decide_colour(self, no_color: bool) -> None:
+        """NO_COLOR means no colour sequence at all; Textual alone would send greys."""
+        self.no_color = no_color
+        self._filters = [f for f in self._filters if not isinstance(f, Monochrome | NoColor)]
+        if no_color:
+            self._filters.append(NoColor())
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Our colour names under themes that do not define them."""
+        return FALLBACK
+
+    def get_default_screen(self) -> Screen[Any]:
+        """The dashboard."""
+        return DashboardScreen()
+
+    # Life and end
+
+    def on_mount(self) -> None:
+        """Listen for the end, then start the engine behind the first paint."""
+        self._forget_signals = on_end_signals(asyncio.get_running_loop(), self._on_signal)
+        self.pump.pull()
+        self.set_interval(self.pump.period_s, self.pump.pull, name="pump")
+        self.call_after_refresh(self._start)
+
+    def on_unmount(self) -> None:
+        """Give the signals back."""
+        self._forget_signals()
+
+    def _start(self) -> None:
+        self.run_worker(self._start_engine(), name="start", group="start", exit_on_error=False)
+
+    async def _start_engine(self) -> None:
+        try:
+            await self.engine.start()
+        except Exception as error:
+            from engine import HomeTaken
+
+            if isinstance(error, HomeTaken):
+                self.exit(return_code=1, message=tidy(str(error)))
+                return
+            self.report(f"the engine did not start: {_plain(error)}", "error")
+        self.pump.pull()
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        hung_up = number is signal.SIGHUP
+        self.end(grace_s=HANG_UP_GRACE_S if hung_up else None)
+
+    def end(self, *, grace_s: float | None = None) -> None:
+        """Stop the engine in order, then leave. Safe to call twice.
+
+        Args:
+            grace_s: Leave by force so long after the engine has stopped, where the terminal
+                may be gone and never take another byte.
+        """
+        if self.ending:
+            return
+        self.ending = True
+        self.run_worker(self._stop_engine(grace_s), name="stop", group="stop", exit_on_error=False)
+
+    async def _stop_engine(self, grace_s: float | None) -> None:
+        self.workers.cancel_group(self, "start")
+        message = None
+        try:
+            async with asyncio.timeout(STOP_LIMIT_S):
+                await self.engine.stop()
+        except TimeoutError:
+            message = f"the engine did not stop within {STOP_LIMIT_S:.0f} s"
+        except Exception as error:
+            message = f"the engine did not stop cleanly: {_plain(error)}"
+        if grace_s is not None:
+            timer = threading.Timer(grace_s, self._hard_exit, (129,))
+            timer.daemon = True
+            timer.start()
+        self.exit(return_code=0 if message is None else 1, message=message)
+
+    # What is shown
+
+    def _publish(self, snapshot: EngineSnapshot) -> None:
+        self.snapshot = snapshot
+
+    @property
+    def pulse(self) -> Pulse:
+        """How fresh the screen is."""
+        pump = self.pump
+        age = max(pump.age_s, pump.lateness_s)
+        return Pulse(age, paused=pump.paused, readonly=self.readonly, error=pump.error)
+
+    def report(self, what: Decision | str, level: str = "", model_id: str = "") -> None:
+        """Answer the operator: on the dashboard's event line, elsewhere as a toast.
+
+        Args:
+            level: ``info``, ``warn`` or ``error``; a Decision is a warning unless it says.
+        """
+        if isinstance(what, Decision):
+            message, level = say_decision(what), level or "warn"
+        else:
+            message, level = what, level or "info"
+        message = tidy(message)
+        self.news = News(self.clock(), message, level, model_id)
+        if not isinstance(self.screen, DashboardScreen):
+            severity = {"warn": "warning", "error": "error"}.get(level, "information")
+            self.notify(message, severity=severity, markup=False)  # type: ignore[arg-type]
+
+    # Commands
+
+    def selection(self) -> Selection:
+        """What a command would act on at this moment, on the screen in front."""
+        screen = self.screen
+        target = getattr(screen, "target_id", None)
+        return Selection(
+            model=self.snapshot.model(target) if target else None,
+            snapshot=self.snapshot,
+            readonly=self.readonly,
+            where=getattr(screen, "where", DASHBOARD),
+        )
+
+    def action_command(self, command_id: str) -> None:
+        """Run a command of the table on the present selection, or say why it does not apply."""
+        command = BY_ID[command_id]
+        selection = self.selection()
+        reason = command.refusal(selection)
+        if reason is not None:
+            self.report(reason, "warn")
+            return
+        for owner in (self.screen, self):
+            own = getattr(owner, f"command_{command_id}", None)
+            if own is not None:
+                own()
+                return
+        action = ACTIONS.get(command_id)
+        if action is not None:
+            work = self._guard(action(self, selection), selection)
+            self.run_worker(work, name=command_id, group="command", exit_on_error=False)
+
+    async def _guard(self, work: Awaitable[None], selection: Selection) -> None:
+        """Turn whatever a command raises into words; no traceback reaches the screen."""
+        model_id = selection.model.id if selection.model else ""
+        try:
+            await work
+        except EngineError as error:
+            self.report(error.decision, model_id=model_id)
+        except Exception as error:
+            self.report(f"that did not work: {_plain(error)}", "error", model_id)
+        self.pump.pull()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A worker of any screen that failed says so; it would be silent otherwise."""
+        if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
+            self.report(f"that did not work: {_plain(event.worker.error)}", "error")
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """The palette: every command of the screen it was opened on."""
+        for command in commands_on(getattr(screen, "where", DASHBOARD)):
+            if command.group != "Move" and command.id != "palette":
+                about = f"{command.help} ({command.shown_key})"
+                yield SystemCommand(
+                    command.title, about, lambda c=command.id: self.action_command(c)
+                )
+
+    def command_palette(self) -> None:
+        """Open the palette."""
+        self.action_command_palette()
+
+    def command_back(self) -> None:
+        """One level back; the dashboard is the last."""
+        if len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def command_pause(self) -> None:
+        """Freeze what is shown, or thaw it."""
+        frozen = self.pump.pause()
+        self.report("paused: the screen is frozen, the engine goes on" if frozen else "live again")
+
+    def command_copy(self) -> None:
+        """Copy what the screen in front offers as ``copy_text``."""
+        text = getattr(self.screen, "copy_text", "")
+        if text:
+            self.copy(text)
+        else:
+            self.report("nothing to copy here", "warn")
+
+    def copy(self, text: str) -> None:
+        """Send text to the terminal's clipboard and to a file; nobody can tell whether the
+        terminal took it, so say only what is known."""
+        said = []
+        sequence = clipboard_sequence(text, tmux=self.tmux)
+        if sequence is not None and self._driver is not None:
+            self._driver.write(sequence)
+            said.append("sent to the terminal")
+        if self.snapshot.home:
+            path = Path(self.snapshot.home) / "clipboard.txt"
+            try:
+                path.touch(mode=0o600)
+                path.write_text(text + "\n", encoding="utf-8")
+                said.append(f"written to {path}")
+            except OSError as error:
+                said.append(f"not written to {path}: {error.strerror}")
+        self.report(" and ".join(said) or "nothing took the copy")
+
+    def command_picture(self) -> None:
+        """Save this screen as an SVG in the current folder."""
+        try:
+            path = self.save_screenshot(path=".")
+        except OSError as error:
+            self.report(f"no picture: {error}", "error")
+        else:
+            self.report(f"picture saved as {Path(path).name}")
+
+    def action_interrupt(self) -> None:
+        """ctrl+c: cancel what runs on this screen, or say how to quit."""
+        own = getattr(self.screen, "command_interrupt", None)
+        if own is not None:
+            own()
+        else:
+            self.report("q quits, ctrl+q from anywhere")
+
+    async def action_quit(self) -> None:
+        """Textual's own way out takes ours."""
+        self.action_command("quit")
+
+    # Terminal
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Under 60x16 nothing fits: say so instead of showing half."""
+        if is_small(event.size) and not isinstance(self.screen, SmallScreen):
+            self.push_screen(SmallScreen())
+
+    @on(events.DescendantFocus)
+    def still_cursor(self, event: events.DescendantFocus) -> None:
+        """No cursor blinks, the palette's included: a blink costs 1.9 kB/s."""
+        if isinstance(event.widget, Input | TextArea):
+            event.widget.cursor_blink = False
+
+
+def _plain(error: Exception) -> str:
+    """An exception nobody foresaw, in one line."""
+    return tidy(f"{type(error).__name__}: {error}", limit=300)

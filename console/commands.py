@@ -1,0 +1,224 @@
+"""The one table of what an operator can do: it feeds the bindings, the footer, the palette and the
+help, so that none of them can promise a key the others do not know.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from engine import EngineSnapshot, ModelView, Readiness
+
+DASHBOARD = "dashboard"
+DETAIL = "detail"
+REGISTRY = "registry"
+LOG = "log"
+REQUESTS = "requests"
+EXPLAIN = "explain"
+HELP = "help"
+CHAT = "chat"
+
+_MODEL = (DASHBOARD, DETAIL)
+_LISTS = (DASHBOARD, DETAIL, REGISTRY, LOG, REQUESTS, EXPLAIN)
+_ALL = (*_LISTS, HELP)
+_LIVE = (Readiness.ADMITTED, Readiness.LOADING, Readiness.CANARY_PENDING, Readiness.ROUTABLE)
+
+
+class Danger(Enum):
+    """What a command may do to others: nothing, change something, or end something."""
+
+    NONE = "none"
+    CHANGES = "changes"
+    ENDS = "ends"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a command would act on, fixed at the key press."""
+
+    model: ModelView | None
+    snapshot: EngineSnapshot
+    readonly: bool = False
+    where: str = DASHBOARD
+
+
+def always(_: Selection) -> str | None:
+    """Applies whatever is selected."""
+    return None
+
+
+def _needs_model(selection: Selection) -> str | None:
+    return "no model is selected" if selection.model is None else None
+
+
+def _load(selection: Selection) -> str | None:
+    model = selection.model
+    if model is None:
+        return "no model is selected"
+    if model.readiness is Readiness.QUARANTINED:
+        return f"{model.id} is quarantined; release it (r)"
+    if model.readiness in _LIVE:
+        return f"{model.id} is already {model.readiness}"
+    return None
+
+
+def _override(selection: Selection) -> str | None:
+    model = selection.model
+    refused = _load(selection)
+    if model is None or refused is not None:
+        return refused
+    if model.refusal is not None and not model.refusal.overridable:
+        return f"an override does not skip {model.refusal.check or model.refusal.code}"
+    return None
+
+
+def _unload(selection: Selection) -> str | None:
+    model = selection.model
+    if model is None:
+        return "no model is selected"
+    if model.readiness not in _LIVE:
+        return f"{model.id} is {model.readiness}: nothing to unload"
+    if model.draining:
+        return f"{model.id} is already draining"
+    return None
+
+
+def _routable(selection: Selection) -> str | None:
+    model = selection.model
+    if model is None:
+        return "no model is selected"
+    if model.readiness is not Readiness.ROUTABLE:
+        return f"{model.id} is {model.readiness}, not routable"
+    return "it is draining" if model.draining else None
+
+
+def _release(selection: Selection) -> str | None:
+    model = selection.model
+    if model is None:
+        return "no model is selected"
+    if model.readiness is not Readiness.QUARANTINED:
+        return f"{model.id} is {model.readiness}, not quarantined"
+    return None
+
+
+def _hold(selection: Selection) -> str | None:
+    model = selection.model
+    if model is None:
+        return "no model is selected"
+    if model.readiness is Readiness.QUARANTINED:
+        return f"{model.id} is already quarantined"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing an operator can do.
+
+    ``key`` is a comma list in Textual's spelling. ``enabled`` answers None where the command
+    applies, or the reason it does not, said to whoever pressed the key. ``rank`` orders the
+    footer, 0 keeps a command out of it; ``weight`` says what a narrow footer drops last.
+    """
+
+    id: str
+    key: str
+    title: str
+    help: str
+    where: tuple[str, ...]
+    danger: Danger = Danger.NONE
+    enabled: Callable[[Selection], str | None] = always
+    rank: int = 0
+    group: str = "Model"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Its keys, one by one."""
+        return tuple(self.key.split(","))
+
+    @property
+    def shown_key(self) -> str:
+        """Its first key as written on a keyboard."""
+        return KEY_NAMES.get(self.keys[0], self.keys[0])
+
+    def refusal(self, selection: Selection) -> str | None:
+        """Why it cannot run on this selection, or None if it can."""
+        if selection.readonly and self.danger is not Danger.NONE and self.id != "quit":
+            return "this console is read-only"
+        return self.enabled(selection)
+
+
+KEY_NAMES = {
+    "colon": ":",
+    "question_mark": "?",
+    "slash": "/",
+    "escape": "esc",
+    "up": "↑",
+    "down": "↓",
+    "pageup": "pgup",
+    "pagedown": "pgdn",
+    "ctrl+p": "ctrl+p",
+}
+
+_C, _E = Danger.CHANGES, Danger.ENDS
+
+COMMANDS: tuple[Command, ...] = (
+    Command("load", "l", "load", "Load the model: runtime, context, keep-alive, then its canary",
+            _MODEL, _C, _load, 10),
+    Command("override", "o", "override", "Load although a compatibility check refuses; on record",
+            _MODEL, _C, _override, 20),
+    Command("unload", "u", "unload", "Drain the model's requests and end its worker",
+            _MODEL, _E, _unload, 30),
+    Command("chat", "c", "chat", "Talk to a routable model", _MODEL, _C, _routable, 40),
+    Command("explain", "e", "explain", "Run every admission check and show each answer",
+            _MODEL, Danger.NONE, _needs_model, 50),
+    Command("release", "r", "release", "Let a quarantined model try again, through a new canary",
+            _MODEL, _C, _release, 60),
+    Command("hold", "h", "hold", "Quarantine the model by hand until it is released",
+            _MODEL, _E, _hold, 110),
+    Command("canary", "C", "canary", "Run the canary again on a routable model",
+            (*_MODEL, REGISTRY), _C, _routable, 120),
+    Command("details", "enter", "details", "Timeline, checks, canary history, memory, evidence",
+            (DASHBOARD, REGISTRY), Danger.NONE, _needs_model, 70),
+    Command("requests", "i", "requests", "Requests in flight: client, phase, age; x cancels one",
+            _MODEL, rank=130, group="Screens"),
+    Command("registry", "R", "registry", "Everything that passed or failed, by backend version",
+            _MODEL, rank=140, group="Screens"),
+    Command("log", "L", "log", "The event log, with search and follow",
+            _MODEL, rank=150, group="Screens"),
+    Command("panel_models", "1", "models", "Go to the Models panel", (DASHBOARD,), group="Screens"),
+    Command("panel_canary", "2", "canary panel", "Go to the Canary panel", (DASHBOARD,),
+            group="Screens"),
+    Command("panel_quarantine", "3", "quarantine panel", "Go to the Quarantine panel",
+            (DASHBOARD,), group="Screens"),
+    Command("panel_registry", "4", "registry panel", "Go to the Registry panel", (DASHBOARD,),
+            group="Screens"),
+    Command("filter", "slash", "filter", "Show only models whose name holds a text",
+            (DASHBOARD, REGISTRY, LOG), rank=80, group="View"),
+    Command("sort", "s", "sort", "Order by name, state or size", (DASHBOARD, REGISTRY), rank=160,
+            group="View"),
+    Command("pause", "space", "pause", "Freeze what is shown; the engine goes on",
+            (DASHBOARD, LOG, REQUESTS), rank=170, group="View"),
+    Command("copy", "y", "copy", "Send the selected line to the terminal's clipboard and a file",
+            _LISTS, group="View"),
+    Command("rescan", "f5", "rescan", "Look for models on disk again", (DASHBOARD,), rank=180,
+            group="View"),
+    Command("picture", "P", "picture", "Save this screen as an SVG file", _ALL, group="View"),
+    Command("up", "up,k", "up", "One line up", (DASHBOARD,), group="Move"),
+    Command("down", "down,j", "down", "One line down", (DASHBOARD,), group="Move"),
+    Command("page_up", "pageup", "page up", "One page up", (DASHBOARD,), group="Move"),
+    Command("page_down", "pagedown", "page down", "One page down", (DASHBOARD,), group="Move"),
+    Command("first", "g,home", "first", "To the first line", (DASHBOARD,), group="Move"),
+    Command("last", "G,end", "last", "To the last line", (DASHBOARD,), group="Move"),
+    Command("palette", "colon,ctrl+p", "palette", "Every command by name", _ALL, rank=190,
+            group="Console"),
+    Command("help", "question_mark,f1", "help", "Every key, and what the states mean", _LISTS,
+            rank=900, group="Console"),
+    Command("back", "escape", "back", "One level back; never quits", _ALL, group="Console"),
+    Command("quit", "q", "quit", "Stop the engine and leave; asks while models are live",
+            (DASHBOARD,), _E, rank=910, group="Console"),
+)  # fmt: skip
+
+BY_ID: dict[str, Command] = {command.id: command for command in COMMANDS}
+
+
+def commands_on(where: str) -> tuple[Command, ...]:
+    """The commands of one screen, in table order."""
+    return tuple(command for command in COMMANDS if where in command.where)

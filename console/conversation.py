@@ -1,0 +1,161 @@
+"""A test chat as it is kept: turns, answers as they came, what ended them, and their figures."""
+
+from dataclasses import dataclass, field
+
+from console.line import Cell, Line
+from console.paragraph import safe, wrap
+from console.report import decision_lines
+from console.status import Glyphs
+from console.units import ms_text, rate_text
+from engine import ChatEnd, ChatOptions, ChatTurn, Decision, clean
+
+KEPT = 200
+"""Exchanges kept for one model; older ones are forgotten, on screen and towards the model."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One question and its answer. ``raw`` is for the model, ``shown`` for people."""
+
+    question: str
+    asked_at: float
+    raw: list[str] = field(default_factory=list)
+    shown: list[str] = field(default_factory=list)
+    tokens: int = 0
+    first_at: float | None = None
+    last_at: float | None = None
+    end: ChatEnd | None = None
+    decision: Decision | None = None
+    trouble: str = ""
+    _wrapped: list[str] = field(default_factory=list)
+    _width: int = 0
+    _open: str = ""
+    _taken: int = 0
+
+    @property
+    def running(self) -> bool:
+        """True until it has ended in any way."""
+        return self.end is None and self.decision is None and not self.trouble
+
+    @property
+    def answer(self) -> str:
+        """The answer so far, safe to show or copy."""
+        return "".join(self.shown)
+
+    def add(self, text: str, tokens: int, now: float) -> None:
+        """Take new words at Unix time ``now``."""
+        if self.first_at is None:
+            self.first_at = now
+        self.last_at = now
+        self.raw.append(text)
+        self.shown.append(clean(text))
+        self.tokens += tokens
+
+    def finish(self, end: ChatEnd) -> None:
+        """Take the end of the answer."""
+        self.end = end
+        self.decision = end.decision
+
+    def wrapped(self, width: int, glyphs: Glyphs) -> list[str]:
+        """The answer in lines of ``width`` columns; only what was added is wrapped again."""
+        if width != self._width:
+            self._width, self._wrapped, self._open, self._taken = width, [], "", 0
+        if self._taken < len(self.shown):
+            self._open += safe("".join(self.shown[self._taken :]), glyphs)
+            self._taken = len(self.shown)
+            whole, newline, rest = self._open.rpartition("\n")
+            if newline:
+                self._wrapped += wrap(whole, width)
+                self._open = rest
+        return [*self._wrapped, *wrap(self._open, width)] if self._open else list(self._wrapped)
+
+    def figures(self, glyphs: Glyphs, now: float) -> str:
+        """Time to first token, speed and token counts: measured by the engine once it has ended,
+        by the console's clock until then."""
+        dot = f" {glyphs.dot} "
+        end = self.end
+        if end is not None:
+            facts = (
+                f"first token {ms_text(end.ttft_ms)}" if end.ttft_ms is not None else "",
+                f"{rate_text(end.tokens_per_second)} tok/s" if end.tokens_per_second else "",
+                f"{end.prompt_tokens:,} in, {end.completion_tokens or self.tokens:,} out",
+                end.reason,
+            )
+            return dot.join(fact for fact in facts if fact)
+        if self.first_at is None:
+            return f"waiting for the first token{dot}{max(now - self.asked_at, 0.0):.1f} s"
+        parts = [f"first token {ms_text((self.first_at - self.asked_at) * 1000)}"]
+        spent = (self.last_at or self.first_at) - self.first_at
+        if spent > 0 and self.tokens > 1:
+            parts.append(f"{rate_text((self.tokens - 1) / spent)} tok/s")
+        parts.append(f"{self.tokens:,} out")
+        return dot.join(parts)
+
+
+@dataclass(slots=True)
+class Conversation:
+    """All exchanges with one model, and how the next one is asked."""
+
+    model_id: str
+    exchanges: list[Exchange] = field(default_factory=list)
+    system: str = ""
+    temperature: float = 0.7
+    max_tokens: int = 512
+
+    @property
+    def running(self) -> Exchange | None:
+        """The exchange in progress."""
+        last = self.exchanges[-1] if self.exchanges else None
+        return last if last is not None and last.running else None
+
+    @property
+    def options(self) -> ChatOptions:
+        """How the next answer is drawn."""
+        return ChatOptions(temperature=self.temperature, max_tokens=self.max_tokens)
+
+    def ask(self, question: str, now: float) -> Exchange:
+        """Begin an exchange."""
+        exchange = Exchange(question, now)
+        self.exchanges.append(exchange)
+        del self.exchanges[:-KEPT]
+        return exchange
+
+    def turns(self) -> tuple[ChatTurn, ...]:
+        """What the model is sent: the system prompt, every exchange that was answered, and the
+        one in progress. A question it was refused or died on is not put to it again."""
+        turns = [ChatTurn("system", self.system)] if self.system.strip() else []
+        for exchange in self.exchanges:
+            if exchange.running:
+                turns.append(ChatTurn("user", exchange.question))
+            elif exchange.decision is None and not exchange.trouble and exchange.raw:
+                turns.append(ChatTurn("user", exchange.question))
+                turns.append(ChatTurn("assistant", "".join(exchange.raw)))
+        return tuple(turns)
+
+    def last_answer(self) -> str:
+        """The newest answer that has any words, safe to copy."""
+        return next((e.answer for e in reversed(self.exchanges) if e.shown), "")
+
+
+def transcript(conversation: Conversation, width: int, glyphs: Glyphs, now: float) -> list[Line]:
+    """The whole conversation in lines."""
+    lines: list[Line] = []
+    bar = "|" if glyphs.ascii_only else "▌"
+    for exchange in conversation.exchanges:
+        if lines:
+            lines.append(())
+        question = safe(exchange.question, glyphs)
+        lines += [
+            (Cell(f" {bar} ", "proof"), Cell(part, "name")) for part in wrap(question, width - 4)
+        ]
+        lines += [(Cell("   "), Cell(part)) for part in exchange.wrapped(width - 4, glyphs)]
+        if exchange.decision is not None:
+            lines += [
+                (Cell("  "), *line) for line in decision_lines(exchange.decision, width - 3, glyphs)
+            ]
+        elif exchange.trouble:
+            trouble = safe(exchange.trouble, glyphs, limit=1000)
+            lines += [(Cell("   "), Cell(part, "bad")) for part in wrap(trouble, width - 4)]
+        if exchange.running or exchange.end is not None:
+            lines.append((Cell("   "), Cell(exchange.figures(glyphs, now), "dim")))
+    return lines

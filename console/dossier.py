@@ -1,0 +1,221 @@
+"""Everything known of one model, in lines: identity, canary, memory, timeline, failures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from console.line import Cell, Line, cut, left, right, tidy
+from console.panels import canary_lines
+from console.paragraph import labelled, paragraph, safe
+from console.report import EVIDENCE_LIMIT, decision_lines
+from console.status import OVERRIDE, SIGNS, SIMULATED, Glyphs, sign_of, state_text
+from console.units import bar_text, clock_text, rate_text, size_text, span_text
+from engine import Evidence, ModelView, QuarantineView, Readiness, Transition
+
+_MEASURE = 78
+"""Columns after which a figure at the right edge is too far from its name to be read with it."""
+
+
+@dataclass(slots=True)
+class Dossier:
+    """The lines, and at which of them each section begins."""
+
+    lines: list[Line] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
+
+    def open(self, section: str, title: str) -> None:
+        """Begin a section under its heading."""
+        if self.lines:
+            self.lines.append(())
+        self.places[section] = len(self.lines)
+        self.lines.append((Cell(f" {title}", "head"),))
+
+
+def dossier_of(
+    model: ModelView, case: QuarantineView | None, width: int, now: float, glyphs: Glyphs
+) -> Dossier:
+    """Tell all of one model.
+
+    Args:
+        case: Its quarantine, if it is in one.
+        width: Columns.
+        now: Unix seconds.
+    """
+    told = Dossier()
+    told.places["model"] = 0
+    told.lines += _state(model, now, glyphs, width)
+    if model.refusal is not None:
+        told.open("refusal", "Refused")
+        told.lines += decision_lines(model.refusal, width, glyphs)
+    if case is not None:
+        told.open("quarantine", "Quarantine")
+        told.lines += _case(case, model.strike_limit, width, now, glyphs)
+    told.open("identity", "Identity")
+    told.lines += _identity(model, width, glyphs)
+    told.open("canary", "Canary")
+    told.lines += canary_lines(model, min(width, _MEASURE), glyphs)
+    if model.canary is not None:
+        told.lines += labelled("run at", clock_text(model.canary.started_at, now), width, "dim")
+    told.open("memory", "Memory")
+    told.lines += _memory(model, width, glyphs)
+    told.open("timeline", "Timeline")
+    told.lines += _timeline(model.transitions, width, now, glyphs)
+    failures = case.evidence if case is not None and case.evidence else ()
+    if not failures and model.evidence is not None:
+        failures = (model.evidence,)
+    told.open("evidence", "Evidence")
+    if not failures:
+        told.lines.append((Cell(" no failure is on record", "dim"),))
+    for index, evidence in enumerate(reversed(failures)):
+        if index:
+            told.lines.append(())
+        told.lines += evidence_lines(evidence, width, now, glyphs)
+    return told
+
+
+def _state(model: ModelView, now: float, glyphs: Glyphs, width: int) -> list[Line]:
+    sign = sign_of(model)
+    cells = [
+        Cell(f" {glyphs.of(sign)} ", sign.style),
+        Cell(tidy(state_text(model, now), ascii_only=glyphs.ascii_only), sign.style),
+    ]
+    if model.since and model.readiness is not Readiness.UNLOADED:
+        cells.append(Cell(f"  since {clock_text(model.since, now).strip()}", "dim"))
+    strikes = glyphs.strikes(model.strikes, min(model.strike_limit, 10))
+    cells += [Cell("   strikes "), Cell(strikes, "bad" if model.strikes else "dim")]
+    if model.requests:
+        cells.append(Cell(f"   {model.requests} in flight"))
+    if model.tokens_per_second is not None:
+        cells.append(Cell(f"   {rate_text(model.tokens_per_second)} tok/s"))
+    for badge, style, on in (
+        (OVERRIDE, "badge", model.override),
+        ("probation", "warn", model.probation),
+        (SIMULATED, "sim", model.simulated),
+    ):
+        if on:
+            cells += [Cell("   "), Cell(badge, style)]
+    lines: list[Line] = [tuple(cells)]
+    if model.reason:
+        reason = safe(model.reason, glyphs, limit=1000)
+        lines += paragraph(reason, width, "warn", indent=3)
+    return lines
+
+
+def _identity(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
+    dot = f" {glyphs.dot} "
+    context = dot.join(
+        part
+        for part in (
+            f"{model.context:,} now" if model.context else "",
+            f"{model.context_trained:,} trained" if model.context_trained else "",
+        )
+        if part
+    )
+    on = f"{model.backend.value}{dot}{model.backend_version or 'version unknown'}"
+    lines: list[Line] = []
+    for label, text in (
+        ("id", model.id),
+        ("path", model.path),
+        ("backend", on),
+        ("runtime", model.runtime),
+        ("architecture", model.architecture or "unknown"),
+        ("quantised", model.quantisation),
+        ("context", context),
+        ("on disk", size_text(model.weight_bytes)),
+        ("worker", f"process {model.pid}" if model.pid is not None else ""),
+        ("chat", "" if model.chat else "no chat template: completions only"),
+        ("build", "built on its first load" if model.buildable else ""),
+    ):
+        shown = tidy(text, ascii_only=glyphs.ascii_only, limit=600)
+        lines += labelled(label, shown, width, "name" if label == "id" else "text")
+    return lines
+
+
+def _memory(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
+    estimate, measured = model.estimate, model.measured_bytes
+    lines: list[Line] = []
+    most = max(estimate.total if estimate else 0, measured or 0, 1)
+    room = max(min(width - 40, 30), 8)
+
+    def gauge(label: str, size: int, style: str) -> Line:
+        bar = bar_text(size / most, room, ascii_only=glyphs.ascii_only)
+        amount = Cell(right(size_text(size), 8) + "  ", "text")
+        return (Cell(f" {label:12}", "dim"), amount, Cell(bar, style))
+
+    if estimate is not None:
+        lines.append(gauge("estimate", estimate.total, "busy"))
+    if measured is not None:
+        over = estimate is not None and measured > estimate.total
+        lines.append(gauge("measured", measured, "warn" if over else "ok"))
+    if estimate is not None and estimate.stated is not None:
+        lines += labelled("", "stated by an operator; it replaces the estimate", width, "warn")
+    elif estimate is not None:
+        parts = (
+            f"weights {size_text(estimate.weights)}, cache {size_text(estimate.cache)} "
+            f"for {estimate.context:,} tokens, overhead {size_text(estimate.overhead)}"
+        )
+        lines += labelled("made of", parts, width, "dim")
+    return lines or [(Cell(" no estimate yet", "dim"),)]
+
+
+def _timeline(
+    transitions: Sequence[Transition], width: int, now: float, glyphs: Glyphs
+) -> list[Line]:
+    if not transitions:
+        return [(Cell(" it has not moved since the engine started", "dim"),)]
+    lines: list[Line] = []
+    for index, step in enumerate(reversed(transitions)):
+        newer = transitions[len(transitions) - index] if index else None
+        stay = span_text((newer.at if newer else now) - step.at)
+        sign = SIGNS[step.target]
+        move = f"{step.source} {glyphs.arrow} {step.target}"
+        start = (
+            Cell(f" {clock_text(step.at, now)} ", "dim"),
+            Cell(f"{glyphs.of(sign)} ", sign.style),
+            Cell(left(move, 31), sign.style),
+            Cell(right(stay, 8) + "  ", "dim"),
+        )
+        by = f" ({step.actor})" if step.actor else ""
+        why = tidy(step.cause + by, ascii_only=glyphs.ascii_only)
+        rest = max(width - 10 - 2 - 31 - 10 - 1, 6)
+        lines.append((*start, Cell(cut(why, rest, glyphs.ellipsis), "text")))
+    return lines
+
+
+def _case(case: QuarantineView, limit: int, width: int, now: float, glyphs: Glyphs) -> list[Line]:
+    lines = labelled("reason", safe(case.reason, glyphs, limit=1000), width, "bad")
+    strikes = glyphs.strikes(case.strikes, min(limit, 10))
+    since = f"{clock_text(case.since, now).strip()}, {span_text(now - case.since)} ago"
+    lines += labelled("strikes", strikes, width, "bad")
+    lines += labelled("since", since, width)
+    if case.held:
+        may = "held by an operator until it is released (r)"
+    elif case.eligible_at > now:
+        may = f"you may release it (r) in {span_text(case.eligible_at - now)}; earlier asks first"
+    else:
+        may = "you may release it now (r)"
+    return lines + labelled("release", may, width, "warn")
+
+
+def evidence_lines(evidence: Evidence, width: int, now: float, glyphs: Glyphs) -> list[Line]:
+    """One failure: cause, phase, how it ended, who was asking, the last words on stderr."""
+    lines: list[Line] = [
+        (
+            Cell(f" {clock_text(evidence.at, now)} ", "dim"),
+            Cell(tidy(evidence.cause, ascii_only=glyphs.ascii_only, limit=60), "bad"),
+            Cell(f"  while {tidy(evidence.phase)}", "text"),
+        )
+    ]
+    exit_text = evidence.signal or ""
+    if evidence.exit_code is not None:
+        exit_text = f"{exit_text} exit code {evidence.exit_code}".strip()
+    version = f"{evidence.backend} {evidence.backend_version}".strip()
+    for label, text in (
+        ("detail", evidence.detail),
+        ("ended by", exit_text),
+        ("on", version),
+        ("requests", "\n".join(evidence.requests)),
+    ):
+        lines += labelled(label, safe(text, glyphs, limit=2000), width)
+    tail = safe(evidence.stderr_tail[-EVIDENCE_LIMIT:], glyphs).strip("\n")
+    lines += labelled("stderr", tail, width, "warn")
+    return lines

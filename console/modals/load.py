@@ -1,0 +1,258 @@
+"""The load dialog: the few things a load may be told, and what the gate says to them."""
+
+from collections.abc import Awaitable, Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.timer import Timer
+from textual.widgets import Button, Input, Label
+
+from console.line import Cell, Line, cut, left, shorten, tidy
+from console.modals.choice import Choice
+from console.modals.dialog import Body, Dialog, name_line
+from console.modals.fields import FieldError, number_of, seconds_of, tokens_of
+from console.paragraph import paragraph
+from console.report import decision_lines, estimate_lines, verdict_line
+from console.room import held, room_for
+from console.units import size_text
+from engine import EngineError, EngineSnapshot, Explanation, LoadOptions, ModelView
+
+Explain = Callable[[LoadOptions], Awaitable[Explanation]]
+DEBOUNCE_S = 0.25
+"""The gate is asked again once the operator has stopped typing for so long."""
+
+
+class LoadDialog(Dialog[LoadOptions | None]):
+    """Ask how to load a model; plain Enter loads with the settings' values.
+
+    Args:
+        model: The model as it stood at the key press.
+        snapshot: The engine at that moment, for memory, runtimes and neighbours.
+        explain: Asks the gate without loading.
+        debounce_s: Pause in typing after which the gate is asked again.
+    """
+
+    AUTO_FOCUS = "#load"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "load", "load", id="load.load", show=False),
+    ]
+
+    def __init__(
+        self,
+        model: ModelView,
+        snapshot: EngineSnapshot,
+        explain: Explain,
+        *,
+        debounce_s: float = DEBOUNCE_S,
+    ) -> None:
+        super().__init__("Load", model=model, deaf_s=0.0)
+        self._subject = model
+        self._snapshot = snapshot
+        self._explain = explain
+        self._debounce_s = debounce_s
+        self._timer: Timer | None = None
+        self._asked: LoadOptions | None = None
+        self._answer: Explanation | None = None
+        self._pending = self._wanted = self._told = False
+        """The operator pressed Enter and was refused: the whole refusal is shown."""
+        self._trouble = ""
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Names of the runtimes this model could be given to, its own first."""
+        usable = [r.name for r in self._snapshot.runtimes
+                  if r.backend is self._subject.backend and not r.error]  # fmt: skip
+        own = self._subject.runtime
+        return tuple(dict.fromkeys(name for name in (own, *usable) if name)) or ("default",)
+
+    def compose(self) -> ComposeResult:
+        """Model, fields, what the gate says, buttons."""
+        with self.box():
+            yield Body(id="about")
+            with Horizontal(classes="row"):
+                yield Label("runtime")
+                yield Choice(self.runtimes, id="runtime")
+            for name, label, placeholder, hint in (
+                ("context", "context", "default", "tokens"),
+                ("keep", "keep-alive", "never", "never ends when idle; or 30m, 2h"),
+                ("reserve", "reserve GB", "estimate", "replaces the estimate, on record"),
+            ):
+                with Horizontal(classes="row"):
+                    yield Label(label)
+                    field = Input(placeholder=placeholder, id=name, compact=True, max_length=12)
+                    field.cursor_blink = False
+                    yield field
+                    yield Label(hint, classes="hint", id=f"{name}-hint")
+            yield Body(id="body")
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel", id="cancel", compact=True)
+                yield Button("Load", id="load", compact=True)
+
+    def on_mount(self) -> None:
+        """Ask the gate about the defaults at once."""
+        self._ask()
+
+    def options(self) -> LoadOptions:
+        """What the fields say.
+
+        Raises:
+            FieldError: one of them holds what it cannot.
+        """
+        runtime = self.query_one("#runtime", Choice).value
+        return LoadOptions(
+            runtime=runtime if runtime not in (self._subject.runtime, "default") else None,
+            context=tokens_of(self.query_one("#context", Input).value),
+            keep_alive_s=seconds_of(self.query_one("#keep", Input).value),
+            reserve_gb=number_of(self.query_one("#reserve", Input).value, "reserve GB"),
+        )
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """A value changed: ask again when typing pauses."""
+        event.stop()
+        self._changed()
+
+    def on_choice_changed(self, event: Choice.Changed) -> None:
+        """Another runtime."""
+        event.stop()
+        self._changed()
+
+    def _changed(self) -> None:
+        self._wanted = self._told = False
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(self._debounce_s, self._ask)
+
+    def _ask(self) -> None:
+        try:
+            options = self.options()
+        except FieldError as error:
+            self._trouble = str(error)
+            self.redraw()
+            return
+        if options == self._asked and (self._pending or self._answer is not None):
+            self._trouble = ""
+            self.redraw()
+            return
+        self._asked, self._answer, self._trouble, self._pending = options, None, "", True
+        self.redraw()
+        self.run_worker(self._answer_to(options), exclusive=True, exit_on_error=False)
+
+    async def _answer_to(self, options: LoadOptions) -> None:
+        try:
+            answer = await self._explain(options)
+        except EngineError as error:
+            self._trouble = f"{error.decision.code}: {error.decision.message}"
+            answer = None
+        except Exception as error:
+            self._trouble = f"the gate did not answer: {type(error).__name__}"
+            answer = None
+        if options != self._asked:
+            return
+        self._answer, self._pending = answer, False
+        if answer is not None and answer.estimate is not None:
+            default = f"{answer.estimate.context:,}" if options.context is None else ""
+            if default:
+                self.query_one("#context", Input).placeholder = default
+        wanted, self._wanted = self._wanted, False
+        if wanted and (answer is None or answer.admitted):
+            self.dismiss(options)
+            return
+        self._told = self._told or wanted
+        self.redraw()
+
+    def redraw(self) -> None:
+        """The model above the fields, the estimate and the verdict below."""
+        about = self._about()
+        lines = self._below()
+        self.query_one("#about", Body).fit(about, len(about))
+        self.query_one("#body", Body).fit(lines, self.app.size.height - 11)
+        self.query_one("#load", Button).disabled = bool(self.changed)
+
+    def _about(self) -> list[Line]:
+        model, glyphs = self._subject, self.glyphs
+        facts = (
+            model.backend.value,
+            model.quantisation,
+            tidy(model.backend_version, ascii_only=glyphs.ascii_only, limit=60),
+            f"{size_text(model.weight_bytes)} on disk",
+            "built on its first load" if model.buildable else "",
+        )
+        text = f" {glyphs.dot} ".join(fact for fact in facts if fact)
+        name = tuple(c._replace(text=shorten(c.text, self.inner - 8, glyphs.ellipsis))
+                     for c in name_line(model, glyphs))  # fmt: skip
+        return [name, (Cell(" " + cut(text, self.inner - 2, glyphs.ellipsis), "dim"),), ()]
+
+    def _below(self) -> list[Line]:
+        glyphs, width, answer = self.glyphs, self.inner, self._answer
+        lines: list[Line] = [()]
+        if answer is not None:
+            lines += estimate_lines(answer.estimate, self._snapshot.memory, width, glyphs)
+            lines += self._room(answer)
+        trained = self._subject.context_trained
+        asked = self._asked.context if self._asked is not None else None
+        if trained is not None and asked is not None and asked > trained:
+            lines += paragraph(f"the model was trained for {trained:,} tokens", width, "warn")
+        if self._trouble:
+            lines += paragraph(tidy(self._trouble, ascii_only=glyphs.ascii_only), width, "bad")
+        elif answer is None:
+            lines.append((Cell(" asking the gate", "dim"),))
+        else:
+            refused = "not loaded, refused" if self._told else "refused"
+            lines.append(verdict_line(answer, width, glyphs, refused=refused))
+            if answer.decision is not None:
+                lines += decision_lines(answer.decision, width, glyphs, coded=False)
+                if answer.decision.overridable:
+                    lines += paragraph("back in the list, o overrides it", width, "dim")
+        return lines + self.changed_lines()
+
+    def _room(self, answer: Explanation) -> list[Line]:
+        if answer.estimate is None:
+            return []
+        memory, glyphs = self._snapshot.memory, self.glyphs
+        room = room_for(self._subject, answer.estimate, memory, self._snapshot.models)
+        if room.fits:
+            return []
+        lack = size_text(room.needed - room.free)
+        if not room.goers:
+            return paragraph(f"{lack} short, and no idle model could make room", self.inner, "warn")
+        word = "to make room, unload:" if room.enough else "not enough even without:"
+        lines: list[Line] = [(Cell(f" {lack} short; {word}", "warn"),)]
+        for model in room.goers[:3]:
+            name = shorten(tidy(model.id, ascii_only=glyphs.ascii_only), self.inner - 16)
+            lines.append((Cell("   " + left(name, self.inner - 15), "name"),
+                          Cell(size_text(held(model)), "dim")))  # fmt: skip
+        if len(room.goers) > 3:
+            lines.append((Cell(f"   and {len(room.goers) - 3} more", "dim"),))
+        return lines
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter in a field loads too."""
+        event.stop()
+        self.action_load()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """A button, by key or mouse."""
+        event.stop()
+        if event.button.id == "load":
+            self.action_load()
+        else:
+            self.action_cancel()
+
+    def action_load(self) -> None:
+        """Load with what the fields say; refused by the gate, say so and stay."""
+        if self.changed:
+            return
+        self._wanted = True
+        self._ask()
+        if self._pending:
+            return
+        self._wanted = False
+        if self._trouble or self._answer is None or self._asked is None:
+            return
+        if self._answer.admitted:
+            self.dismiss(self._asked)
+            return
+        self._told = True
+        self.redraw()

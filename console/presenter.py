@@ -1,0 +1,304 @@
+"""From an engine snapshot to the lines of the dashboard: pure, and ignorant of any screen library.
+
+Everything a screen shows of foreign text passes ``tidy`` here.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from console.line import Cell, Line, cut, shorten, tidy, width_of
+from console.panels import canary_lines, canary_title, quarantine_lines, registry_lines
+from console.rows import heading, model_row
+from console.status import SIGNS, Glyphs, sign_of
+from console.units import bar_text, clock_text, size_text, span_text
+from engine import EngineSnapshot, Event, ModelView, Readiness
+
+STALE_S = 3.0
+"""Silence of the engine after which nothing on screen counts as live (facts/textual 3)."""
+
+SORTS = ("name", "state", "size")
+_RANK = {
+    Readiness.ROUTABLE: 0,
+    Readiness.CANARY_PENDING: 1,
+    Readiness.LOADING: 2,
+    Readiness.ADMITTED: 3,
+    Readiness.QUARANTINED: 4,
+    Readiness.UNLOADED: 5,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """How the console's contact with the engine is: its age in seconds, and what runs."""
+
+    age_s: float = 0.0
+    paused: bool = False
+    readonly: bool = False
+    error: str = ""
+
+    @property
+    def stale(self) -> bool:
+        """Too old to be called live."""
+        return self.age_s > STALE_S
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOptions:
+    """What the operator chose to see. ``now`` is in Unix seconds, widths in columns."""
+
+    width: int
+    side_width: int
+    now: float
+    filter: str = ""
+    sort: str = "name"
+    order: tuple[str, ...] = ()
+    """The ids as they stood when the operator last sorted: rows do not jump by themselves."""
+    selected: str | None = None
+    glyphs: Glyphs = field(default_factory=Glyphs)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything the dashboard's panels show, line by line."""
+
+    ids: tuple[str, ...]
+    """Model ids in the order of ``rows``."""
+    heading: Line
+    rows: tuple[Line, ...]
+    note: Line
+    models_title: str
+    models_subtitle: str
+    canary_title: str
+    canary: tuple[Line, ...]
+    quarantine_title: str
+    quarantine: tuple[Line, ...]
+    registry_subtitle: str
+    registry: tuple[Line, ...]
+
+
+def arrange(
+    models: tuple[ModelView, ...], sort: str, order: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Put the ids in order; an ``order`` that already holds exactly these ids is kept."""
+    if len(order) == len(models) and {model.id for model in models} == set(order):
+        return order
+    if sort == "state":
+        ranked = sorted(models, key=lambda m: (_RANK[m.readiness], m.id.casefold(), m.id))
+    elif sort == "size":
+        ranked = sorted(models, key=lambda m: (-m.weight_bytes, m.id.casefold(), m.id))
+    else:
+        ranked = sorted(models, key=lambda m: (m.id.casefold(), m.id))
+    return tuple(model.id for model in ranked)
+
+
+def visible(snapshot: EngineSnapshot, options: ViewOptions) -> tuple[ModelView, ...]:
+    """The models of the list: in the operator's order, filtered by every word of the filter.
+
+    A word matches the id, the backend or the state.
+    """
+    by_id = {model.id: model for model in snapshot.models}
+    words = options.filter.casefold().split()
+
+    def wanted(model: ModelView) -> bool:
+        text = f"{model.id} {model.backend} {model.readiness} {sign_of(model).word}".casefold()
+        return all(word in text for word in words)
+
+    return tuple(by_id[i] for i in options.order if i in by_id and wanted(by_id[i]))
+
+
+def beat(snapshot: EngineSnapshot) -> Hashable:
+    """Everything of a snapshot that is a state and not a figure.
+
+    When it changes the screen repaints at once; figures wait for the next whole second
+    (design section 6).
+    """
+    models = tuple(
+        (
+            *(m.id, m.readiness, m.version, m.refusal, m.strikes, m.override, m.probation),
+            *(m.draining, m.retry_at, m.reason, m.stage, m.chat),
+            m.canary and tuple((s.name, s.result) for s in m.canary.steps),
+            m.canary and m.canary.passed,
+        )
+        for m in snapshot.models
+    )
+    last_event = snapshot.events[-1].seq if snapshot.events else 0
+    first_row = snapshot.registry[0] if snapshot.registry else None
+    return (
+        *(models, snapshot.quarantine, last_event, snapshot.registry_total),
+        *(first_row and (first_row.ts, first_row.model_id), snapshot.started, snapshot.stopping),
+        *(snapshot.notices, snapshot.runtimes, snapshot.api),
+    )
+
+
+def present(snapshot: EngineSnapshot, options: ViewOptions) -> Picture:
+    """Draw the dashboard's panels."""
+    glyphs = options.glyphs
+    models = visible(snapshot, options)
+    chosen = snapshot.model(options.selected) if options.selected else None
+    side = options.side_width
+    if models:
+        rows = tuple(model_row(model, options.width, options.now, glyphs) for model in models)
+    else:
+        rows = (_empty(snapshot, options),)
+    count = len(snapshot.quarantine)
+    return Picture(
+        ids=tuple(model.id for model in models),
+        heading=heading(options.width),
+        rows=rows,
+        note=note_line(chosen, options),
+        models_title=f"Models {len(models)}/{len(snapshot.models)}" if options.filter else "Models",
+        models_subtitle=f"filter: {tidy(options.filter, limit=30)}" if options.filter else "",
+        canary_title=canary_title(chosen, side, glyphs),
+        canary=canary_lines(chosen, side, glyphs),
+        quarantine_title=f"Quarantine {count}" if count > 1 else "Quarantine",
+        quarantine=quarantine_lines(snapshot.quarantine, side, options.now, glyphs),
+        registry_subtitle="",
+        registry=registry_lines(snapshot.registry, options.width, options.now, glyphs),
+    )
+
+
+def _empty(snapshot: EngineSnapshot, options: ViewOptions) -> Line:
+    if not snapshot.started:
+        return (Cell(" starting the engine", "dim"),)
+    if snapshot.models:
+        return (Cell(" nothing matches the filter (esc clears it)", "dim"),)
+    return (Cell(cut(" no models found: name a folder in config.toml, f5 looks again",
+                     options.width, options.glyphs.ellipsis), "dim"),)  # fmt: skip
+
+
+def note_line(model: ModelView | None, options: ViewOptions) -> Line:
+    """One line about the selected model: what is wrong and the remedy, or what it is."""
+    if model is None:
+        return ()
+    glyphs, width = options.glyphs, options.width
+
+    def say(text: str, style: str) -> Line:
+        text = tidy(text, ascii_only=glyphs.ascii_only)
+        return (Cell(" " + cut(text, width - 2, glyphs.ellipsis), style),)
+
+    dot = f" {glyphs.dot} "
+    if model.refusal is not None and model.readiness is Readiness.UNLOADED:
+        key = "o overrides" if model.refusal.overridable else ""
+        return say(
+            dot.join(part for part in (model.refusal.message, model.refusal.remedy, key) if part),
+            "refused",
+        )
+    if model.reason:
+        return say(model.reason, sign_of(model).style if model.evidence else "warn")
+    if model.evidence is not None:
+        return say(f"last failure: {model.evidence.cause} {model.evidence.detail}", "warn")
+    facts = (
+        model.architecture,
+        model.quantisation,
+        model.backend_version,
+        f"{model.context or model.context_trained:,} context"
+        if model.context or model.context_trained
+        else "",
+        "no chat template, completions only" if not model.chat else "",
+        "built on its first load" if model.buildable else "",
+    )
+    return say(dot.join(fact for fact in facts if fact), "dim")
+
+
+def header_line(
+    snapshot: EngineSnapshot, pulse: Pulse, width: int, period_s: float, glyphs: Glyphs
+) -> Line:
+    """The top line: who, how fresh, memory, runtimes, API, and what an operator must not miss.
+
+    Args:
+        period_s: The pump's period; an age below it is as fresh as it gets.
+    """
+    ascii_only = glyphs.ascii_only
+    parts: list[tuple[int, Line]] = [(0, (Cell(" LMX ", "brand"),))]
+
+    def add(rank: int, *cells: Cell) -> None:
+        parts.append((rank, cells))
+
+    host = tidy(snapshot.host, ascii_only=ascii_only, limit=24)
+    if host:
+        add(2, Cell(host, "name"))
+    if pulse.stale:
+        add(0, Cell(f" STALE {span_text(pulse.age_s)} ", "alarm"))
+    elif snapshot.stopping:
+        add(0, Cell("engine stopping", "warn"))
+    elif not snapshot.started:
+        add(0, Cell("engine starting", "busy"))
+    else:
+        add(3, Cell("engine ", "dim"), Cell(f"{max(pulse.age_s, period_s):.1f} s"))
+    memory = snapshot.memory
+    if memory.budget > 0:
+        share = memory.reserved / memory.budget
+        style = "warn" if share > 0.9 else "ok"
+        add(
+            1,
+            Cell("mem ", "dim"),
+            Cell(bar_text(share, 10, ascii_only=ascii_only), style),
+            Cell(f" {share * 100:.0f} %"),
+            Cell(f" of {size_text(memory.budget)}", "dim"),
+        )
+    for runtime in snapshot.runtimes:
+        text = (runtime.version or runtime.name).split(",")[0]
+        text = tidy(text, ascii_only=ascii_only, limit=40)
+        if runtime.error:
+            add(4, Cell(f"{text} unavailable", "warn"))
+        elif runtime.version:
+            add(5, Cell(text, "dim"))
+    if snapshot.api:
+        add(4, Cell("api ", "dim"), Cell(tidy(snapshot.api, ascii_only=ascii_only, limit=30)))
+    overrides = sum(m.override and m.readiness is not Readiness.UNLOADED for m in snapshot.models)
+    if overrides:
+        add(0, Cell(f"OVERRIDE {overrides}", "badge"))
+    if pulse.readonly:
+        add(0, Cell("READ-ONLY", "badge"))
+    if pulse.paused:
+        add(0, Cell("PAUSED", "badge"))
+    while len(parts) > 1 and _joined_width(parts) > width:
+        weakest = max(rank for rank, _ in parts)
+        if weakest == 0:
+            break
+        last = max(i for i, (rank, _) in enumerate(parts) if rank == weakest)
+        del parts[last]
+    line: list[Cell] = []
+    for index, (_, cells) in enumerate(parts):
+        if index > 1:
+            line.append(Cell("   "))
+        elif index == 1:
+            line.append(Cell(" "))
+        line.extend(cells)
+    return tuple(line)
+
+
+def _joined_width(parts: list[tuple[int, Line]]) -> int:
+    return sum(width_of(cells) for _, cells in parts) + 3 * (len(parts) - 1) - 2
+
+
+def event_line(
+    ts: float, model_id: str, message: str, level: str, width: int, now: float, glyphs: Glyphs
+) -> Line:
+    """The bottom line's news: time, model, what happened."""
+    style = {"warn": "warn", "error": "bad"}.get(level, "text")
+    cells = [Cell(" " + clock_text(ts, now) + "  ", "dim")]
+    message = tidy(message, ascii_only=glyphs.ascii_only)
+    if model_id and not message.startswith(model_id):
+        name = tidy(model_id, ascii_only=glyphs.ascii_only)
+        cells.append(Cell(shorten(name, 28, glyphs.ellipsis) + "  ", "name"))
+    cells.append(Cell(cut(message, max(width - width_of(cells) - 1, 0), glyphs.ellipsis), style))
+    return tuple(cells)
+
+
+def latest_event(snapshot: EngineSnapshot) -> Event | None:
+    """The newest event worth the bottom line."""
+    return snapshot.events[-1] if snapshot.events else None
+
+
+def notice_lines(snapshot: EngineSnapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """The lasting banners, two at most; the log holds the rest."""
+    lines: list[Line] = []
+    for notice in snapshot.notices[:2]:
+        sign = glyphs.of(SIGNS["refused"])
+        text = tidy(notice.message, ascii_only=glyphs.ascii_only)
+        more = len(snapshot.notices) - 2
+        tail = f"  (+{more}, L)" if len(lines) == 1 and more > 0 else ""
+        text = cut(f" {sign} {text}", width - len(tail) - 1, glyphs.ellipsis) + tail
+        lines.append((Cell(text, "bad" if notice.level == "error" else "warn"),))
+    return tuple(lines)

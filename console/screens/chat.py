@@ -1,0 +1,262 @@
+"""A test chat with one routable model: words as they come, their speed, and why an answer ended."""
+
+import asyncio
+from contextlib import suppress
+from typing import ClassVar
+from weakref import WeakKeyDictionary
+
+from textual import on
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.timer import Timer
+from textual.widgets import Input, Label
+
+from console.bindings import bindings_for
+from console.commands import CHAT
+from console.conversation import Conversation, Exchange, transcript
+from console.line import Cell, Line, shorten, tidy
+from console.modals.fields import FieldError, number_of
+from console.screens.composer import Composer
+from console.screens.page import Drawing, Page, Sheet
+from console.status import state_text
+from console.widgets.footer import FooterLine
+from console.widgets.header import HeaderLine
+from engine import ChatDelta, ChatEnd, ChatStream, EngineError
+
+PAINT_S = 0.1
+"""Words are painted at most ten times a second."""
+_KEPT: WeakKeyDictionary[App[None], dict[str, Conversation]] = WeakKeyDictionary()
+
+
+def conversation_with(app: App[None], model_id: str) -> Conversation:
+    """The conversation with this model; it lives as long as the app does."""
+    kept = _KEPT.setdefault(app, {})
+    return kept.setdefault(model_id, Conversation(model_id))
+
+
+class ChatScreen(Page):
+    """Talks to one model. ``esc`` cancels a running answer, then leaves.
+
+    Args:
+        model_id: Whom to ask.
+    """
+
+    CSS_PATH: ClassVar[list[str]] = ["page.tcss", "chat.tcss"]  # type: ignore[assignment]
+    AUTO_FOCUS = "#composer"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings_for(CHAT),
+        Binding("f6,y", "copy_answer", "copy", id="chat.copy", show=False),
+        Binding("ctrl+o", "settings", "settings", id="chat.settings", show=False),
+        Binding("up,k", "scroll('up')", "up", id="chat.up", show=False),
+        Binding("down,j", "scroll('down')", "down", id="chat.down", show=False),
+        Binding("pageup", "scroll('page_up')", "page up", id="chat.page_up", show=False),
+        Binding("pagedown", "scroll('page_down')", "page down", id="chat.page_down", show=False),
+        Binding("home,g", "scroll('first')", "first", id="chat.first", show=False),
+        Binding("end,G", "scroll('last')", "last", id="chat.last", show=False),
+    ]
+    KEYS = (("enter", "send"), ("ctrl+j", "new line"), ("ctrl+o", "settings"), ("f6", "copy"))
+    where = CHAT
+
+    def __init__(self, model_id: str) -> None:
+        super().__init__()
+        self.target_id = model_id
+        self.following = True
+        self._stream: ChatStream | None = None
+        self._painter: Timer | None = None
+        self._dirty = False
+
+    def compose(self) -> ComposeResult:
+        """Transcript, settings, where to write."""
+        yield HeaderLine(id="header")
+        yield Sheet(id="sheet", classes="panel")
+        with Horizontal(id="settings"):
+            for name, label, value in self._settings():
+                yield Label(label)
+                field = Input(value, id=name, compact=True, max_length=4000)
+                field.cursor_blink = False
+                yield field
+        yield Composer(id="composer")
+        yield FooterLine(id="footer")
+
+    def _settings(self) -> tuple[tuple[str, str, str], ...]:
+        talk = self.conversation
+        return (
+            ("temperature", "temperature", f"{talk.temperature:g}"),
+            ("max", "max tokens", str(talk.max_tokens)),
+            ("system", "system", talk.system),
+        )
+
+    def on_unmount(self) -> None:
+        """Nobody is left to read it."""
+        if self._stream is not None:
+            self._stream.cancel()
+
+    @property
+    def conversation(self) -> Conversation:
+        """What was said so far."""
+        return conversation_with(self.lmx, self.target_id or "")
+
+    @property
+    def back_word(self) -> str:
+        """What esc does now."""
+        return "back" if self.conversation.running is None else "cancel"
+
+    def draw(self, width: int, now: float) -> Drawing:
+        """The transcript, with the model's state in the frame."""
+        glyphs, model_id = self.glyphs, self.target_id or ""
+        model = self.lmx.snapshot.model(model_id)
+        name = shorten(tidy(model_id, ascii_only=glyphs.ascii_only), width - 24, glyphs.ellipsis)
+        mark = "  sim" if model is not None and model.simulated else ""
+        state = "gone" if model is None else state_text(model, now)
+        lines: list[Line] = transcript(self.conversation, width, glyphs, now)
+        if not lines:
+            word = "Nothing said yet. What you write goes to this model alone."
+            lines = [(Cell(f" {word}", "dim"),)]
+        subtitle = tidy(state, ascii_only=glyphs.ascii_only)
+        return Drawing(f"Chat {glyphs.dot} {name}{mark}", lines, subtitle)
+
+    def drawn(self) -> None:
+        """Stay at the end while the operator has not scrolled up."""
+        if self.following:
+            self.call_after_refresh(self.sheet.scroll_end, animate=False, immediate=True)
+
+    # Asking
+
+    @on(Composer.Sent)
+    def send(self, event: Composer.Sent) -> None:
+        """Ask the model, unless it is still answering or there is nothing to ask."""
+        event.stop()
+        question = event.text.strip("\n")
+        if not question.strip():
+            return
+        if self.conversation.running is not None:
+            self.lmx.report("it is still answering; esc cancels", "warn")
+            return
+        try:
+            self._read_settings()
+        except FieldError as error:
+            self.lmx.report(str(error), "warn")
+            return
+        self.query_one(Composer).clear()
+        self.following = True
+        exchange = self.conversation.ask(question, self.lmx.clock())
+        self._painter = self.set_interval(PAINT_S, self._paint, name="words")
+        self.redraw()
+        self.run_worker(self._answer(exchange), group="chat", exit_on_error=False)
+
+    def _read_settings(self) -> None:
+        talk = self.conversation
+        heat = number_of(self.query_one("#temperature", Input).value, "temperature", above=-0.001,
+                         most=5)  # fmt: skip
+        most = number_of(self.query_one("#max", Input).value, "max tokens")
+        talk.temperature = 0.7 if heat is None else max(heat, 0.0)
+        talk.max_tokens = 512 if most is None else max(int(most), 1)
+        talk.system = self.query_one("#system", Input).value
+
+    async def _answer(self, exchange: Exchange) -> None:
+        app, talk = self.lmx, self.conversation
+        try:
+            stream = await app.engine.chat(
+                self.target_id or "", talk.turns(), talk.options, client=app.actor
+            )
+            self._stream = stream
+            async for item in stream:
+                if isinstance(item, ChatDelta):
+                    exchange.add(item.text, item.tokens, app.clock())
+                    self._dirty = True
+                else:
+                    exchange.finish(item)
+        except EngineError as error:
+            exchange.decision = error.decision
+        except asyncio.CancelledError:
+            exchange.finish(ChatEnd("cancelled"))
+            raise
+        except Exception as error:
+            exchange.trouble = f"the answer broke off: {type(error).__name__}: {error}"
+        finally:
+            if exchange.running:
+                exchange.trouble = "the answer broke off without saying why"
+            self._stream = None
+            self._still()
+
+    def _still(self) -> None:
+        """The answer has ended: paint the rest and stop the painter."""
+        if self._painter is not None:
+            self._painter.stop()
+            self._painter = None
+        self._dirty = False
+        if self.is_mounted:
+            self.redraw()
+
+    def _paint(self) -> None:
+        if self._dirty:
+            self._dirty = False
+            self.redraw()
+
+    # Keys
+
+    def _cancel(self) -> bool:
+        """Cancel the running answer; False if there is none."""
+        if self.conversation.running is None:
+            return False
+        if self._stream is not None:
+            self._stream.cancel()
+        else:
+            self.workers.cancel_group(self, "chat")
+        return True
+
+    def command_back(self) -> None:
+        """Cancel, else close the settings, else leave."""
+        if self._cancel():
+            return
+        if self.query_one("#settings").has_class("-open"):
+            self.action_settings()
+        else:
+            self.app.pop_screen()
+
+    def command_interrupt(self) -> None:
+        """ctrl+c cancels; with nothing to cancel it says how to leave."""
+        if not self._cancel():
+            self.lmx.report("esc leaves the chat, ctrl+q quits")
+
+    def action_settings(self) -> None:
+        """Show or hide temperature, length and system prompt."""
+        row = self.query_one("#settings")
+        row.toggle_class("-open")
+        opened = row.has_class("-open")
+        self.query_one("#temperature" if opened else "#composer").focus()
+
+    def action_copy_answer(self) -> None:
+        """Copy the newest answer."""
+        text = self.conversation.last_answer()
+        if text:
+            self.lmx.copy(text)
+        else:
+            self.lmx.report("nothing to copy yet", "warn")
+
+    @property
+    def copy_text(self) -> str:
+        """The newest answer."""
+        return self.conversation.last_answer()
+
+    @on(Input.Submitted)
+    def _set(self, event: Input.Submitted) -> None:
+        """Enter in a setting: back to writing, once it is one."""
+        event.stop()
+        with suppress(FieldError):
+            self._read_settings()
+            self.action_settings()
+
+    @on(Composer.Scrolled)
+    def _scrolled(self, event: Composer.Scrolled) -> None:
+        event.stop()
+        self.action_scroll(event.how)
+
+    def action_scroll(self, how: str) -> None:
+        """Move the transcript; it follows again once its end is in sight."""
+        self.sheet.move(how)
+        self.call_after_refresh(self._see_end)
+
+    def _see_end(self) -> None:
+        self.following = self.sheet.scroll_offset.y >= self.sheet.max_scroll_y

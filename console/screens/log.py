@@ -1,0 +1,77 @@
+"""The event log: bounded, with follow and search."""
+
+from collections import deque
+from collections.abc import Hashable, Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+
+from console.bindings import bindings_for
+from console.commands import LOG
+from console.line import Line
+from console.presenter import event_line
+from console.screens.listing import Listing
+from console.screens.page import MOVES
+from engine import Event
+
+KEPT = 10_000
+"""Events a screen keeps; the files hold the rest."""
+
+
+class LogScreen(Listing):
+    """Events, oldest first; the newest stays in sight while it follows."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings_for(LOG),
+        *MOVES,
+        Binding("f", "follow", "follow", id="log.follow", show=False),
+    ]
+    KEYS = (("f", "follow"),)
+    EMPTY = "no events yet"
+    where = LOG
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.follow = True
+        self._events: deque[Event] = deque(maxlen=KEPT)
+        self._shown = 0
+
+    def rows(self, width: int, now: float) -> Sequence[tuple[Hashable, Line]]:
+        """One line for each event that the search lets through."""
+        self._take()
+        found = [e for e in self._events if self.matches(e.model_id, e.message, e.kind, e.actor)]
+        self._shown = len(found)
+        if self.follow and found:
+            self.chosen = found[-1].seq
+        glyphs = self.glyphs
+        return [
+            (e.seq, event_line(e.ts, e.model_id, e.message, e.level, width, now, glyphs))
+            for e in found
+        ]
+
+    def _take(self) -> None:
+        """Fetch what is new from the engine's memory; where it has none, from the snapshot."""
+        last = self._events[-1].seq if self._events else 0
+        fresh = self.lmx.engine.events(last) or self.lmx.snapshot.events
+        self._events.extend(event for event in fresh if event.seq > last)
+
+    def caption(self) -> tuple[str, str]:
+        """How many, and whether it follows."""
+        words = ["following" if self.follow else "not following (f)"]
+        if self.filter:
+            words.append(f"search: {self.filter[:30]}")
+        return f"Log {self._shown:,} of {len(self._events):,}", ", ".join(words)
+
+    def heading(self, width: int) -> Line | None:  # noqa: ARG002 - the lines need no heads
+        """None: a line says what it is."""
+        return None
+
+    def action_follow(self) -> None:
+        """Follow the newest event, or stay."""
+        self.follow = not self.follow
+        self.redraw()
+
+    def action_move(self, how: str) -> None:
+        """Moving up stops following, going to the end resumes it."""
+        self.follow = how == "last"
+        super().action_move(how)

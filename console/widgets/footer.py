@@ -1,0 +1,34 @@
+"""The bottom line: the keys that do something now, and no others."""
+
+from console.commands import Selection, commands_on
+from console.line import Cell, Line
+from console.widgets.lines import LinePanel
+
+
+class FooterLine(LinePanel, can_focus=False):
+    """Lines from :func:`footer_line`."""
+
+
+def footer_line(selection: Selection, width: int) -> Line:
+    """The keys that are valid for this selection, as many as fit; help and quit always do.
+
+    Args:
+        width: Columns of the line.
+    """
+    offered = sorted(
+        (c for c in commands_on(selection.where) if c.rank and c.refusal(selection) is None),
+        key=lambda c: c.rank,
+    )
+
+    def taken() -> int:
+        return sum(len(c.shown_key) + len(c.title) + 3 for c in offered) + 1
+
+    while offered and taken() > width:
+        spare = [c for c in offered if c.id not in ("help", "quit")]
+        if not spare:
+            break
+        offered.remove(spare[-1])
+    cells: list[Cell] = [Cell(" ")]
+    for command in offered:
+        cells += [Cell(command.shown_key, "key"), Cell(f" {command.title}  ", "dim")]
+    return tuple(cells)

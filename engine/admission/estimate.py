@@ -1,0 +1,168 @@
+"""How much memory a load will take: weights, cache for the chosen context, and the rest.
+
+An upper bound rather than a guess: a refused load costs an operator a minute, a machine out of
+memory costs everybody everything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from engine.catalog.entry import CatalogEntry
+from engine.catalog.gguf import GgufArray
+from engine.types import Backend, MemoryEstimate
+
+GB = 1_000_000_000
+_HALF = 2
+"""Bytes of one number in the cache: both backends keep it in 16 bits."""
+_BATCH = 512
+"""Tokens llama.cpp computes at once (its default n_ubatch): it reserves logits for all of them."""
+_BASE = {
+    Backend.GGUF: 150_000_000,
+    Backend.MLX: 500_000_000,
+    Backend.SIMULATED: 0,
+}
+"""A worker with its backend imported and no model: measured resident sizes, rounded up."""
+_MOST_LAYERS = 100_000
+_MOST_WIDTH = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CacheShape:
+    """What one token costs in the cache, in bytes, as far as the metadata tells."""
+
+    per_token: int
+    """In the layers that keep every token."""
+    windowed_per_token: int = 0
+    """In the layers that keep the last ``window`` tokens only."""
+    window: int = 0
+    per_sequence: int = 0
+    """The fixed state of recurrent layers."""
+    vocabulary: int = 0
+    width: int = 0
+
+    def bytes_for(self, context: int, slots: int) -> int:
+        """The cache of ``slots`` sequences of ``context`` tokens."""
+        near = min(context, self.window) if self.window else context
+        one = self.per_token * context + self.windowed_per_token * near + self.per_sequence
+        return one * slots
+
+
+def _count(value: object, most: int) -> int | None:
+    """A plain whole number in 0…most, or None."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
+        return value
+    return None
+
+
+def gguf_shape(metadata: Mapping[str, object], vocabulary: int = 0) -> CacheShape | None:
+    """The cache's shape by a GGUF's metadata, or None where the keys for it are missing.
+
+    Sliding windows are not credited: which layers have one is not in the header. Layers without
+    heads (recurrent ones) keep nothing per token.
+    """
+    name = metadata.get("general.architecture")
+
+    def value(key: str) -> object:
+        return metadata.get(f"{name}.{key}")
+
+    layers = _count(value("block_count"), _MOST_LAYERS)
+    width = _count(value("embedding_length"), _MOST_WIDTH)
+    if not layers or not width:
+        return None
+    heads = _per_layer(value("attention.head_count"), layers)
+    if heads is None:
+        return None
+    kv_heads = _per_layer(value("attention.head_count_kv"), layers) or heads
+    most_heads = max(heads)
+    default = width // most_heads if most_heads else 0
+    key = _count(value("attention.key_length"), _MOST_WIDTH)
+    val = _count(value("attention.value_length"), _MOST_WIDTH)
+    both = (default if key is None else key) + (default if val is None else val)
+    total = sum(kv_heads) * both * _HALF
+    interval = _count(value("full_attention_interval"), _MOST_LAYERS)
+    if interval and interval > 1:
+        total //= interval
+    inner = _count(value("ssm.inner_size"), _MOST_WIDTH) or 0
+    state = _count(value("ssm.state_size"), _MOST_WIDTH) or 0
+    return CacheShape(
+        total, per_sequence=inner * state * 4 * layers, vocabulary=vocabulary, width=width
+    )
+
+
+def _per_layer(value: object, layers: int) -> list[int] | None:
+    """One number for all layers, or a list of one for each, as GGUF has both."""
+    one = _count(value, _MOST_WIDTH)
+    if one is not None:
+        return [one] * layers
+    if not isinstance(value, GgufArray) or value.values is None or value.length != layers:
+        return None
+    each = [_count(item, _MOST_WIDTH) for item in value.values]
+    return None if None in each else [item for item in each if item is not None]
+
+
+def config_shape(config: Mapping[str, object]) -> CacheShape | None:
+    """The cache's shape by a config.json, or None where the keys for it are missing."""
+    text = config.get("text_config")
+    if isinstance(text, Mapping):
+        config = {**config, **text}
+    layers = _count(config.get("num_hidden_layers", config.get("n_layer")), _MOST_LAYERS)
+    width = _count(config.get("hidden_size", config.get("n_embd")), _MOST_WIDTH)
+    heads = _count(config.get("num_attention_heads", config.get("n_head")), _MOST_WIDTH)
+    if not layers or not width or not heads:
+        return None
+    vocabulary = _count(config.get("vocab_size"), _MOST_WIDTH) or 0
+    latent = _count(config.get("kv_lora_rank"), _MOST_WIDTH)
+    if latent:  # multi-head latent attention keeps one compressed vector per token and layer
+        rope = _count(config.get("qk_rope_head_dim"), _MOST_WIDTH) or 0
+        layer = (latent + rope) * _HALF
+    else:
+        kv_heads = _count(config.get("num_key_value_heads"), _MOST_WIDTH)
+        head = _count(config.get("head_dim"), _MOST_WIDTH)
+        dimension = width // heads if head is None else head
+        layer = 2 * (heads if kv_heads is None else kv_heads) * dimension * _HALF
+    full, near = _kinds_of_layer(config, layers)
+    window = _count(config.get("sliding_window"), _MOST_WIDTH) or 0
+    if not window:
+        full, near = full + near, 0
+    return CacheShape(layer * full, layer * near, window, vocabulary=vocabulary, width=width)
+
+
+def _kinds_of_layer(config: Mapping[str, object], layers: int) -> tuple[int, int]:
+    """How many layers keep every token, and how many a window of them."""
+    kinds = config.get("layer_types")
+    if isinstance(kinds, list) and len(kinds) == layers:
+        near = sum(kind == "sliding_attention" for kind in kinds)
+        recurrent = sum(kind in {"linear_attention", "mamba", "conv"} for kind in kinds)
+        return layers - near - recurrent, near
+    interval = _count(config.get("full_attention_interval"), _MOST_LAYERS)
+    if interval and interval > 1:
+        return -(-layers // interval), 0
+    return layers, 0
+
+
+def estimate(
+    entry: CatalogEntry,
+    shape: CacheShape | None,
+    context: int,
+    slots: int,
+    reserve_gb: float | None = None,
+    *,
+    weights: int | None = None,
+) -> MemoryEstimate:
+    """What loading this model will take, in bytes.
+
+    Args:
+        shape: The cache's shape; None leaves the cache out, and the caller should say so.
+        context: Tokens each sequence may hold.
+        slots: Sequences decoded at once, each with a cache of its own.
+        reserve_gb: An operator's own figure, which replaces the sum.
+        weights: Bytes of weights where the catalog's figure is not the right one.
+    """
+    size = entry.weight_bytes if weights is None else weights
+    base = _BASE[entry.backend]
+    cache = 0
+    if shape is not None and entry.backend is not Backend.SIMULATED:
+        cache = shape.bytes_for(context, slots)
+        base += _BATCH * (shape.vocabulary + 8 * shape.width) * 4
+    stated = None if reserve_gb is None else int(reserve_gb * GB)
+    return MemoryEstimate(size, cache, base, context, stated)

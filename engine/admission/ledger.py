@@ -1,0 +1,44 @@
+"""What the registry says of this content on this backend version."""
+
+from engine.admission import answer
+from engine.admission.subject import Subject
+from engine.errors import Code
+from engine.types import Check
+
+CHECK = "registry"
+_EXPECTED = "no failure of this content on this backend version"
+
+
+def check(subject: Subject) -> Check:
+    """Refuse what has failed here before, with the evidence; say so when it was never tried.
+
+    A new backend version, a repaired file or an override asks the question anew. A release goes
+    without this check: the failure on record is the one it is released from.
+    """
+    if not subject.key.fingerprint:
+        return answer.unknown(CHECK, _EXPECTED, "the files could not be fingerprinted")
+    if not subject.key.backend_version:
+        return answer.unknown(CHECK, _EXPECTED, "the backend's version is not known")
+    row = subject.facts.verdict(subject.key)
+    if row is None:
+        return answer.passed(CHECK, _EXPECTED, f"never tried here on {row_version(subject)}")
+    event = str(row.metadata.get("event", "canary"))
+    if row.outcome != "fail":
+        return answer.passed(CHECK, _EXPECTED, f"passed its canary on {row.backend_version}")
+    if subject.release:
+        return answer.skipped(CHECK, _EXPECTED, f"a release goes without it ({row.reason})")
+    return answer.failed(
+        CHECK,
+        Code.MODEL_UNSUPPORTED_BACKEND,
+        f"it failed on {row.backend_version} before: {row.reason}",
+        expected=_EXPECTED,
+        found=f"fail ({event}) as {row.model_id}: {row.reason}",
+        remedy="upgrade the backend or repair the files and it will be tried again; "
+        "or load with allow_unsupported_runtime",
+        overridable=True,
+    )
+
+
+def row_version(subject: Subject) -> str:
+    """The backend version this is about, for people."""
+    return subject.key.backend_version

@@ -1,0 +1,61 @@
+"""How a question to the runtime is spelt; the child that answers reads the same spelling
+(:mod:`engine.backends.support`)."""
+
+import re
+from collections.abc import Mapping
+
+from engine.types import Backend
+
+NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+"""What the name of an architecture, pre-tokenizer or class looks like. Others are never asked."""
+
+
+def architecture_question(backend: Backend, architecture: str, classes: object = None) -> str:
+    """The question about an architecture.
+
+    Args:
+        classes: ``architectures`` of a config.json: mlx-lm decides a few model types by it.
+    """
+    if backend is Backend.MLX and isinstance(classes, list) and len(classes) == 1:
+        first = classes[0]
+        if isinstance(first, str) and NAME.fullmatch(first):
+            return f"{architecture}/{first}"
+    return architecture
+
+
+def pre_tokenizer_question(name: str) -> str:
+    """The question about ``tokenizer.ggml.pre`` of a GGUF."""
+    return f"pre:{name}"
+
+
+def tokenizer_question(class_name: str) -> str:
+    """The question about ``tokenizer_class`` of a tokenizer_config.json."""
+    return f"tokenizer:{class_name}"
+
+
+def gguf_questions(metadata: Mapping[str, object]) -> tuple[str, ...]:
+    """What to ask llama.cpp about a file with this metadata."""
+    questions = []
+    architecture = metadata.get("general.architecture")
+    if isinstance(architecture, str) and NAME.fullmatch(architecture):
+        questions.append(architecture_question(Backend.GGUF, architecture))
+    pre = metadata.get("tokenizer.ggml.pre")
+    if isinstance(pre, str) and NAME.fullmatch(pre):
+        questions.append(pre_tokenizer_question(pre))
+    return tuple(questions)
+
+
+def folder_questions(
+    config: Mapping[str, object], tokenizer_config: Mapping[str, object]
+) -> tuple[str, ...]:
+    """What to ask mlx-lm about a folder with these files."""
+    questions = []
+    model_type = config.get("model_type")
+    if isinstance(model_type, str) and NAME.fullmatch(model_type):
+        questions.append(
+            architecture_question(Backend.MLX, model_type, config.get("architectures"))
+        )
+    class_name = tokenizer_config.get("tokenizer_class")
+    if isinstance(class_name, str) and NAME.fullmatch(class_name):
+        questions.append(tokenizer_question(class_name))
+    return tuple(questions)

@@ -1,0 +1,75 @@
+"""Is there room: the estimate against the budget less what is promised to others."""
+
+from engine.admission import answer
+from engine.admission.estimate import GB, estimate
+from engine.admission.subject import Subject
+from engine.errors import Code
+from engine.types import Check, MemoryEstimate
+
+CHECK = "memory"
+
+
+def judge(subject: Subject) -> tuple[Check, MemoryEstimate]:
+    """Whether the model fits beside everything already promised. Never overridable: an operator
+    who knows better states ``reserve_gb``, which then is the figure, on the record."""
+    facts, options = subject.facts, subject.options
+    context = options.context or facts.context
+    shape = subject.shape
+    need = estimate(
+        subject.entry,
+        shape,
+        context,
+        facts.slots,
+        options.reserve_gb,
+        weights=subject.weight_bytes,
+    )
+    room = facts.budget - facts.reserved
+    expected = f"at most {_gb(room)} of the budget of {_gb(facts.budget)}"
+    if facts.reserved:
+        expected += f", {_gb(facts.reserved)} being reserved"
+    found = _words(need, context, facts.slots)
+    if need.total > room:
+        check = answer.failed(
+            CHECK,
+            Code.INSUFFICIENT_MEMORY,
+            f"it needs {_gb(need.total)} and only {_gb(max(room, 0))} are free to promise",
+            expected=expected,
+            found=found,
+            remedy=_remedy(subject, need, room),
+        )
+    elif need.stated is None and shape is None and not subject.is_simulated:
+        check = answer.warned(CHECK, expected, f"{found}; the cache's size is not in the header")
+    elif 0 < facts.available < need.total:
+        found += f"; only {_gb(facts.available)} are free on the machine right now"
+        check = answer.warned(CHECK, expected, found)
+    else:
+        check = answer.passed(CHECK, expected, found)
+    return check, need
+
+
+def _remedy(subject: Subject, need: MemoryEstimate, room: int) -> str:
+    ways = []
+    if need.stated is not None:
+        ways.append("state a smaller reserve_gb")
+    elif need.cache and need.total - need.cache <= room:
+        ways.append("load with a smaller context")
+    if subject.facts.reserved and need.total <= subject.facts.budget:
+        ways.append("unload another model")
+    elif need.total > subject.facts.budget:
+        ways.append("raise memory_gb in config.toml if the machine has more")
+    if need.stated is None:
+        ways.append("state reserve_gb if you know it takes less")
+    return ", or ".join(ways)
+
+
+def _words(need: MemoryEstimate, context: int, slots: int) -> str:
+    if need.stated is not None:
+        return f"{_gb(need.stated)} stated by the operator as reserve_gb"
+    return (
+        f"{_gb(need.total)}: weights {_gb(need.weights)}, cache {_gb(need.cache)} for "
+        f"{slots} × {context:,} tokens, overhead {_gb(need.overhead)}"
+    )
+
+
+def _gb(size: int) -> str:
+    return f"{size / GB:,.1f} GB" if abs(size) >= GB / 10 else f"{size / 1e6:,.0f} MB"

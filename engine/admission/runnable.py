@@ -1,0 +1,175 @@
+"""Can this backend run here, and can it run this format and quantisation."""
+
+from collections.abc import Mapping
+
+from engine.admission import answer
+from engine.admission.question import NAME, pre_tokenizer_question
+from engine.admission.subject import NAMES_FOREIGN, Subject
+from engine.catalog.ggml import TYPES
+from engine.catalog.header import HeaderError
+from engine.errors import Code
+from engine.types import Check
+
+CHECK = "backend"
+_EXPECTED = "a format and quantisation the backend runs on this host"
+_OVERRIDE = "use another quantisation of the model, or load with allow_unsupported_runtime"
+
+# mlx 0.32's own lists (mx.quantize, mx.load); mlx-lm 0.32's quant methods (utils.load_model).
+_AFFINE_BITS = frozenset({1, 2, 3, 4, 5, 6, 8})
+_AFFINE_GROUPS = frozenset({32, 64, 128})
+_MODES = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
+_METHODS = frozenset({"bitnet", "mxfp4", "mxfp8", "fp8", "awq", "gptq"})
+_COMPRESSED = frozenset({"nvfp4-pack-quantized", "mxfp4-pack-quantized", "pack-quantized"})
+_NO_DTYPES = frozenset({"F64", "F4", "F6_E2M3", "F6_E3M2", "F8_E5M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ"})
+MOST_LAYERS_NAMED = 200_000
+
+
+def check(subject: Subject) -> Check:
+    """Host first (a backend that cannot be imported runs nothing), then the format, then how the
+    weights are stored."""
+    facts = subject.facts
+    if facts.backend_error:
+        return answer.failed(
+            CHECK,
+            Code.MODEL_UNSUPPORTED_BACKEND,
+            f"the {subject.entry.backend} backend cannot be used on this host: "
+            f"{facts.backend_error}",
+            expected=_EXPECTED,
+            found=facts.backend_error,
+            remedy="reinstall the backend for this machine; the model is not to blame",
+        )
+    if subject.is_simulated:
+        return answer.passed(CHECK, _EXPECTED, "simulated")
+    if subject.is_gguf:
+        return _gguf(subject)
+    return _folder(subject)
+
+
+def _refused(message: str, found: str, remedy: str = _OVERRIDE) -> Check:
+    return answer.failed(
+        CHECK,
+        Code.MODEL_UNSUPPORTED_BACKEND,
+        message,
+        expected=_EXPECTED,
+        found=found,
+        remedy=remedy,
+        overridable=True,
+    )
+
+
+def _foreign(name: str, error: HeaderError) -> Check:
+    """A whole file of another format or version. Not overridable: it cannot be shown to be whole,
+    and no file is handed to a native parser unread."""
+    return answer.failed(
+        CHECK,
+        Code.MODEL_UNSUPPORTED_BACKEND,
+        f"{name} is not what this backend reads: {error.found}",
+        expected=error.expected,
+        found=error.found,
+        remedy="use a version of the model in the format this backend reads",
+    )
+
+
+# -- GGUF ---------------------------------------------------------------------------------------
+
+
+def _gguf(subject: Subject) -> Check:
+    parts = ((subject.source.name, subject.header), *subject.splits)
+    for name, header in parts:
+        if isinstance(header, HeaderError) and header.kind in NAMES_FOREIGN:
+            return _foreign(name, header)
+    headers = [header for _, header in parts if not isinstance(header, HeaderError)]
+    if not headers or len(headers) < len(parts):
+        return answer.unknown(CHECK, _EXPECTED, "the header cannot be read")
+    used = sorted({tensor.type_id for header in headers for tensor in header.tensors})
+    names = ", ".join(TYPES[type_id].name if type_id in TYPES else str(type_id) for type_id in used)
+    if subject.builds:
+        return answer.passed(CHECK, _EXPECTED, f"{names}, to be built as 4-bit MLX")
+    limit = subject.facts.ggml_types
+    newer = [type_id for type_id in used if limit is not None and type_id >= limit]
+    version = subject.facts.backend_version or "this llama.cpp"
+    if newer:
+        found = ", ".join(TYPES[t].name if t in TYPES else f"type {t}" for t in newer)
+        return _refused(f"{version} does not know the tensor type {found}", found)
+    pre = subject.metadata.get("tokenizer.ggml.pre")
+    if isinstance(pre, str):
+        if not NAME.fullmatch(pre):
+            return _refused("its pre-tokenizer has no proper name", repr(pre)[:100])
+        if subject.facts.supports(pre_tokenizer_question(pre)) is False:
+            return _refused(f"{version} does not know the pre-tokenizer {pre}", pre)
+    return answer.passed(CHECK, _EXPECTED, names or "no tensors")
+
+
+# -- safetensors --------------------------------------------------------------------------------
+
+
+def _folder(subject: Subject) -> Check:
+    dtypes: set[str] = set()
+    for name, header in subject.shards.items():
+        if not isinstance(header, HeaderError):
+            dtypes |= {tensor.dtype for tensor in header.tensors}
+        elif header.kind in NAMES_FOREIGN:
+            return _foreign(name, header)
+    if odd := sorted(dtypes & _NO_DTYPES):
+        return _refused(f"MLX does not read weights of type {', '.join(odd)}", ", ".join(odd))
+    config = subject.config
+    block, legacy = config.get("quantization"), config.get("quantization_config")
+    text = config.get("text_config")
+    if legacy is None and isinstance(text, Mapping):
+        legacy = text.get("quantization_config")
+    if block is not None:
+        return _native(block)
+    if legacy:
+        return _legacy(legacy)
+    return answer.passed(CHECK, _EXPECTED, ", ".join(sorted(dtypes)) or "no weights read")
+
+
+def _native(block: object) -> Check:
+    """``quantization``: what MLX itself writes, for the whole model and for single layers."""
+    if not isinstance(block, Mapping):
+        return _refused("its quantization block is no object", type(block).__name__)
+    layers = [value for value in block.values() if isinstance(value, Mapping)]
+    for one in (block, *layers[:MOST_LAYERS_NAMED]):
+        if words := _bad_affine({"mode": block.get("mode"), **one}):
+            return _refused(f"MLX does not run this quantisation: {words}", words)
+    found = f"{block.get('bits')}-bit, groups of {block.get('group_size')}"
+    return answer.passed(CHECK, _EXPECTED, found)
+
+
+def _bad_affine(block: Mapping[object, object]) -> str:
+    mode = block.get("mode") or "affine"
+    bits, group = block.get("bits"), block.get("group_size")
+    if not isinstance(bits, int) or not isinstance(group, int):
+        return f"bits {bits!r}, group size {group!r}"
+    if mode == "affine":
+        good = bits in _AFFINE_BITS and group in _AFFINE_GROUPS
+    else:
+        good = isinstance(mode, str) and _MODES.get(mode) == (bits, group)
+    return "" if good else f"{mode!s:.40} with {bits} bits in groups of {group}"
+
+
+def _legacy(block: object) -> Check:
+    """``quantization_config``: what other tools write, of which mlx-lm converts some on load."""
+    if not isinstance(block, Mapping):
+        return _refused("its quantization_config is no object", type(block).__name__)
+    method = block.get("quant_method")
+    if not isinstance(method, str):
+        return _native(block) if "bits" in block else _refused("no quant_method", repr(method)[:60])
+    if method == "compressed-tensors":
+        form = str(block.get("format"))
+        if form in _COMPRESSED:
+            return answer.passed(CHECK, _EXPECTED, f"{method} {form}")
+        return _refused(f"mlx-lm does not read compressed-tensors of format {form}", form)
+    if method == "modelopt":
+        inner = block.get("quantization")
+        algorithm = (inner if isinstance(inner, Mapping) else block).get("quant_algo")
+        if algorithm == "NVFP4":
+            return answer.passed(CHECK, _EXPECTED, "modelopt NVFP4")
+        return _refused(f"mlx-lm does not read modelopt {algorithm}", str(algorithm))
+    if method not in _METHODS:
+        return _refused(f"mlx-lm does not read weights quantised by {method}", method)
+    if method in {"awq", "gptq"} and block.get("bits", 4) != 4:
+        return _refused(f"mlx-lm reads {method} in 4 bits only", f"{block.get('bits')!r} bits")
+    if method == "fp8":
+        return answer.warned(CHECK, _EXPECTED, "fp8: mlx-lm converts it for some architectures")
+    return answer.passed(CHECK, _EXPECTED, method)

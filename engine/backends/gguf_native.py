@@ -1,0 +1,267 @@
+"""One GGUF model and its context in llama.cpp: tokens in, logits out, memory by sequence.
+
+The low-level API, because the library's own ``Llama`` class runs one sequence at a time.
+"""
+
+import collections
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import llama_cpp.llama_cpp as native
+import numpy as np
+import numpy.typing as npt
+
+from engine.backends.base import LoadError
+
+BATCH = 512
+"""Most tokens of one decode: llama.cpp's default physical batch, where its prefill is fastest."""
+PROBE_CELLS = 512
+"""Cache cells set aside for the canary's questions, so that they never push a request out."""
+OUTPUTS = 32
+"""Most logit rows of one decode. llama.cpp reserves a buffer of this many vocabularies:
+one for every token of a batch took 98 MiB of 49,152 tokens' logits, this takes 18 (measured)."""
+
+_WARN, _CONTINUE = 3, 5  # ggml_log_level: NONE, DEBUG 1, INFO 2, WARN 3, ERROR 4, CONT 5
+_complaints: collections.deque[str] = collections.deque(maxlen=8)
+_last_level = 0
+
+
+@native.llama_log_callback  # type: ignore[untyped-decorator]
+def _log(level: int, text: bytes | None, _user_data: int | None) -> None:
+    """Pass warnings and errors to standard error as the bytes they are; the rest is chatter."""
+    # The library's own callback decodes strictly and loses a line that is not UTF-8.
+    global _last_level  # noqa: PLW0603 - CONT means "as the line before"
+    if level != _CONTINUE:
+        _last_level = level
+    if _last_level < _WARN or not text:
+        return
+    os.write(2, text)
+    if line := text.decode("utf-8", "backslashreplace").strip():
+        _complaints.append(line)
+
+
+def _tiles_are_broken() -> bool:
+    """Whether this machine would take llama.cpp's path for Intel's matrix tiles (AMX).
+
+    GCC drops the stores of its tile configuration as dead, and the first batch of two tokens dies
+    of SIGSEGV in ``ggml_backend_amx_mul_mat`` (llama.cpp#26954, #20824; seen here with GCC 12).
+    The library tells no build apart, so no tensor is laid out for tiles on a processor with them.
+    """
+    try:
+        return b" amx_int8" in Path("/proc/cpuinfo").read_bytes()
+    except OSError:
+        return False
+
+
+class Row(NamedTuple):
+    """One token of a batch."""
+
+    token: int
+    position: int
+    sequence: int
+    output: bool
+    """Whether its logits are wanted."""
+
+
+class NativeModel:
+    """A loaded model with a cache that all sequences share.
+
+    Args:
+        path: The GGUF file, or the first of its splits.
+        context: Tokens one sequence may hold; cut to what the model was trained for.
+        sequences: How many sequences may live at once, the probe's own not counted.
+        threads: Threads of a decode.
+        on_fraction: Called with the share of the weights read, from 0 to 1.
+
+    Raises:
+        LoadError: llama.cpp refused; its reason is in the text and on standard error.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        context: int,
+        sequences: int,
+        threads: int,
+        on_fraction: Callable[[float], None],
+    ) -> None:
+        self._context: Any = None
+        self._batch: Any = None
+        _complaints.clear()
+        native.llama_log_set(_log, ctypes.c_void_p(0))
+        native.llama_backend_init()
+        self._model: Any = self._open(path, on_fraction)
+        if not native.llama_model_has_decoder(self._model):
+            self.close()
+            raise LoadError("the model has no decoder: it is not a text generator")
+        trained = int(native.llama_model_n_ctx_train(self._model))
+        self.context = min(context, trained) if trained > 0 else context
+        self.sequences = sequences
+        self._context = self._make_context(threads)
+        if not self._context:
+            self.close()
+            raise LoadError(f"llama.cpp made no context: {' / '.join(_complaints) or 'no reason'}")
+        self._memory: Any = native.llama_get_memory(self._context)
+        self._batch = native.llama_batch_init(BATCH, 0, 1)
+        self._vocabulary: Any = native.llama_model_get_vocab(self._model)
+        self.vocabulary = int(native.llama_vocab_n_tokens(self._vocabulary))
+        self.bos = int(native.llama_vocab_bos(self._vocabulary))
+        self.eos = int(native.llama_vocab_eos(self._vocabulary))
+        self._opens_with_bos = bool(native.llama_vocab_get_add_bos(self._vocabulary))
+        self._pieces: dict[int, bytes] = {}
+        self._ends: tuple[int, ...] | None = None
+
+    def _open(self, path: str, on_fraction: Callable[[float], None]) -> Any:
+        @native.llama_progress_callback  # type: ignore[untyped-decorator]
+        def report(fraction: float, _user_data: int | None) -> bool:
+            on_fraction(fraction)
+            return True
+
+        parameters = native.llama_model_default_params()
+        parameters.progress_callback = report
+        parameters.use_extra_bufts = not _tiles_are_broken()
+        model = native.llama_model_load_from_file(os.fsencode(path), parameters)
+        if not model:
+            reason = " / ".join(_complaints) or "no reason given"
+            raise LoadError(f"llama.cpp did not load the file: {reason}")
+        return model
+
+    def _make_context(self, threads: int) -> Any:
+        parameters = native.llama_context_default_params()
+        # One pool of cells for all sequences, as large as one full context: the memory a load was
+        # admitted for. A sequence alone may fill it; the scheduler sees that several together fit.
+        parameters.n_ctx = self.context + PROBE_CELLS
+        parameters.kv_unified = True
+        parameters.n_seq_max = self.sequences + 1
+        parameters.n_batch = parameters.n_ubatch = BATCH
+        parameters.n_outputs_max = max(OUTPUTS, self.sequences + 1)
+        # Sequences are only ever dropped whole, so a sliding window needs no full-size cache.
+        parameters.swa_full = False
+        parameters.n_threads = parameters.n_threads_batch = threads
+        return native.llama_init_from_model(self._model, parameters)
+
+    @property
+    def template(self) -> str | None:
+        """The chat template's text, or None."""
+        found = native.llama_model_chat_template(self._model, None)
+        return found.decode("utf-8", "replace") if found else None
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Every token that ends a generation."""
+        if self._ends is None:
+            self._ends = tuple(token for token in range(self.vocabulary) if self.is_end(token))
+        return self._ends
+
+    def is_end(self, token: int) -> bool:
+        """Whether the token ends a generation."""
+        return bool(native.llama_vocab_is_eog(self._vocabulary, token))
+
+    def text_of(self, token: int) -> str:
+        """A token's name in the vocabulary, such as ``<s>``; empty for no token."""
+        if not 0 <= token < self.vocabulary:
+            return ""
+        name = native.llama_vocab_get_text(self._vocabulary, token)
+        return name.decode("utf-8", "replace") if name else ""
+
+    def tokens(self, text: str, *, special: bool) -> list[int]:
+        """Tokenise.
+
+        Args:
+            special: For a prompt: read special tokens by their names, and begin as the model
+                expects to (once, also where the template wrote the beginning itself).
+        """
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8
+        while True:
+            buffer = (native.llama_token * room)()
+            count = native.llama_tokenize(
+                self._vocabulary, data, len(data), buffer, room, False, special
+            )
+            if count >= 0:
+                break
+            room = -count
+        found = list(buffer[:count])
+        if special and self._opens_with_bos and self.bos >= 0 and found[:1] != [self.bos]:
+            found.insert(0, self.bos)
+        return found
+
+    def piece(self, token: int) -> bytes:
+        """The bytes a generated token adds; control tokens add none."""
+        known = self._pieces.get(token)
+        if known is not None:
+            return known
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            size = native.llama_token_to_piece(self._vocabulary, token, buffer, room, 0, False)
+            if size >= 0:
+                break
+            room = -size
+        return self._pieces.setdefault(token, buffer.raw[:size])
+
+    def detokenise(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, special ones by their names."""
+        array = (native.llama_token * len(tokens))(*tokens)
+        room = 16 * len(tokens) + 16
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            size = native.llama_detokenize(
+                self._vocabulary, array, len(tokens), buffer, room, False, True
+            )
+            if size >= 0:
+                return buffer.raw[:size].decode("utf-8", "replace")
+            room = -size
+
+    def decode(self, rows: Sequence[Row]) -> bool:
+        """Evaluate up to ``BATCH`` rows. False when the cache has no room; nothing changed then.
+
+        Raises:
+            RuntimeError: llama.cpp failed; the state of the context is unknown.
+        """
+        batch = self._batch
+        for index, row in enumerate(rows):
+            batch.token[index] = row.token
+            batch.pos[index] = row.position
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = row.sequence
+            batch.logits[index] = row.output
+        batch.n_tokens = len(rows)
+        code = native.llama_decode(self._context, batch)
+        if code not in (0, 1):
+            raise RuntimeError(f"llama_decode returned {code}: {' / '.join(_complaints)}")
+        return bool(code == 0)
+
+    def logits(self, output: int) -> npt.NDArray[np.float32]:
+        """The logits of row ``output`` of the last decode; valid until the next one."""
+        pointer = native.llama_get_logits_ith(self._context, output)
+        return np.ctypeslib.as_array(pointer, (self.vocabulary,))
+
+    @property
+    def handle(self) -> Any:
+        """The native context, for a sampler."""
+        return self._context
+
+    def forget(self, sequence: int) -> None:
+        """Free a sequence's cells."""
+        native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def close(self) -> None:
+        """Free everything."""
+        if self._batch is not None:
+            native.llama_batch_free(self._batch)
+        if self._context:
+            native.llama_free(self._context)
+        if self._model:
+            native.llama_model_free(self._model)
+        self._batch = self._context = self._model = None
+
+
+def version() -> str:
+    """The backend's version as the registry has it."""
+    return f"llama-cpp-python {sys.modules['llama_cpp'].__version__}"

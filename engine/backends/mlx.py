@@ -1,0 +1,297 @@
+"""The MLX backend: continuous batching over mlx-lm's own batch generator.
+
+Everything runs on the calling thread: MLX is not safe to call from several (facts, rows 49, 50).
+"""
+
+import collections
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.backends import mlx_model, mlx_probe, mlx_runtime
+from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent
+from engine.backends.mlx_batch import Batch
+from engine.backends.mlx_piece import Pieces
+from engine.backends.transcript import Transcript
+from engine.workers.protocol import (
+    Delta,
+    Finished,
+    Generate,
+    Load,
+    Loaded,
+    Message,
+    Probe,
+    Probed,
+    Progress,
+)
+
+_SILENT_TOKENS = 8
+"""After so many tokens without text (control tokens, a stop text held back) a delta goes out
+anyway: the parent must see that the request lives."""
+_QUEUED_S = 1.0
+"""How often a waiting request says that it waits, for the same reason."""
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One request: waiting, reading its prompt or decoding."""
+
+    request: Generate
+    prompt: list[int]
+    limit: int
+    """Tokens it may generate: what it asked for, or what the context leaves."""
+    pieces: Pieces
+    transcript: Transcript
+    generated: int = 0
+    unsent: int = 0
+    """Tokens drawn since the last delta."""
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class _Slots:
+    """Who computes, by the batch's number, and who waits, in order of arrival."""
+
+    running: dict[int, _Run] = field(default_factory=dict)
+    waiting: collections.deque[_Run] = field(default_factory=collections.deque)
+
+
+class MlxBackend:
+    """A :class:`engine.backends.base.ModelBackend` over mlx-lm. Making one imports mlx-lm."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        mlx_runtime.import_mlx()
+        self.backend_version = mlx_runtime.backend_version()
+        self.device = mlx_runtime.device()
+        self._clock = clock
+        self._model: mlx_model.LoadedModel | None = None
+        self._batch: Batch | None = None
+        self._context = 0
+        self._most = 1
+        self._slots = _Slots()
+        self._spoke = clock()
+        self._evaluation: mlx_probe.Evaluation | None = None
+
+    @property
+    def _loaded(self) -> mlx_model.LoadedModel:
+        if self._model is None:
+            raise RequestError("invalid", "no model is loaded")
+        return self._model
+
+    @property
+    def _computing(self) -> Batch:
+        if self._batch is None:
+            raise RequestError("invalid", "no model is loaded")
+        return self._batch
+
+    def load(self, spec: Load, on_progress: OnProgress) -> Loaded:
+        """Load the model, building it first if it is the starter and not there yet.
+
+        Raises:
+            LoadError: the folder is missing, the starter cannot be built, or the load names
+                impossible numbers.
+            Exception: what mlx-lm or transformers say of a model they cannot load.
+        """
+        if spec.slots < 1 or spec.context < 1:
+            raise LoadError(f"slots {spec.slots}, context {spec.context}: both must be positive")
+        folder = Path(spec.path)
+        if spec.build_from:
+            mlx_model.ensure_built(Path(spec.build_from), folder, on_progress)
+        model = mlx_model.load_folder(folder, on_progress)
+        self._model = model
+        self._batch = Batch(model, slots=spec.slots, clock=self._clock)
+        self._context = min(spec.context, model.context_trained or spec.context)
+        self._most = spec.slots
+        return Loaded(
+            context=self._context,
+            vocabulary=model.vocabulary,
+            chat=model.render is not None,
+            memory_bytes=self.memory_bytes(),
+        )
+
+    def _render(self, messages: tuple[Message, ...]) -> str:
+        render = self._loaded.render
+        if render is None:
+            raise RequestError("template", "this model has no chat template: completions only")
+        return render(messages)
+
+    def submit(self, request: Generate) -> None:
+        """Queue a request.
+
+        Raises:
+            RequestError: it has no prompt, does not fit the context, or cannot be rendered.
+        """
+        model = self._loaded
+        if request.prompt is None and not request.messages:
+            raise RequestError("invalid", "neither messages nor a prompt")
+        if request.prompt is None:
+            # A template writes the tokens that begin a sequence itself.
+            tokens = model.encode(self._render(request.messages), special=False)
+        else:
+            tokens = model.encode(request.prompt, special=True)
+        if not tokens:
+            raise RequestError("invalid", "the prompt is empty")
+        if len(tokens) >= self._context:
+            raise RequestError(
+                "context",
+                f"prompt of {len(tokens):,} tokens plus at least one to answer; "
+                f"the context is {self._context:,}",
+            )
+        self._slots.waiting.append(
+            _Run(
+                request,
+                tokens,
+                limit=min(request.sampling.max_tokens, self._context - len(tokens)),
+                pieces=Pieces(model.spell, tokens),
+                transcript=Transcript(request.sampling.stop),
+            )
+        )
+
+    def step(self) -> list[StepEvent]:
+        """Advance every running request by a token or a piece of its prompt.
+
+        Raises:
+            RuntimeError: MLX failed; what it holds is unknown.
+        """
+        batch = self._computing
+        events: list[StepEvent] = []
+        self._end_cancelled(batch, events)
+        self._admit(batch)
+        self._report_waiting(events)
+        if not self._slots.running:
+            return events
+        read, drawn = batch.step()
+        for number, done, total in read:
+            run = self._slots.running[number]
+            share = done / total
+            events.append(
+                Progress(id=run.request.id, stage="prefill", fraction=share, done=done, total=total)
+            )
+        for number, token, reason in drawn:
+            self._advance(batch, number, token, reason, events)
+        return events
+
+    def _end_cancelled(self, batch: Batch, events: list[StepEvent]) -> None:
+        slots = self._slots
+        for number in [number for number, run in slots.running.items() if run.cancelled]:
+            batch.remove(number)
+            self._finish(slots.running.pop(number), "cancelled", events)
+        for run in [run for run in slots.waiting if run.cancelled]:
+            slots.waiting.remove(run)
+            self._finish(run, "cancelled", events)
+
+    def _admit(self, batch: Batch) -> None:
+        slots = self._slots
+        while slots.waiting and len(slots.running) < self._most:
+            run = slots.waiting.popleft()
+            number = batch.add(
+                run.prompt, run.request.sampling, run.limit, ignore_eos=run.request.ignore_eos
+            )
+            slots.running[number] = run
+
+    def _report_waiting(self, events: list[StepEvent]) -> None:
+        now = self._clock()
+        if now - self._spoke < _QUEUED_S:
+            return
+        self._spoke = now
+        events.extend(Progress(id=run.request.id, stage="queued") for run in self._slots.waiting)
+
+    def _advance(
+        self, batch: Batch, number: int, token: int, reason: str | None, events: list[StepEvent]
+    ) -> None:
+        run = self._slots.running[number]
+        if reason != "stop":  # the token that ends a text has none
+            run.generated += 1
+            run.unsent += 1
+            text = run.transcript.push(run.pieces.add(token))
+            if text or run.unsent >= _SILENT_TOKENS:
+                events.append(Delta(id=run.request.id, text=text, tokens=run.unsent))
+                run.unsent = 0
+        if reason is None and run.transcript.stopped:
+            batch.remove(number)
+            reason = "stop"
+        if reason is not None:
+            del self._slots.running[number]
+            self._finish(run, reason, events)
+
+    def _finish(self, run: _Run, reason: str, events: list[StepEvent]) -> None:
+        if reason != "cancelled":
+            text = run.transcript.push(run.pieces.finish()) + run.transcript.finish()
+            if text:
+                events.append(Delta(id=run.request.id, text=text, tokens=run.unsent))
+        events.append(
+            Finished.model_validate(
+                {
+                    "id": run.request.id,
+                    "reason": "stop" if run.transcript.stopped else reason,
+                    "prompt_tokens": len(run.prompt),
+                    "completion_tokens": run.generated,
+                }
+            )
+        )
+
+    def cancel(self, request_id: str) -> None:
+        """Mark a request; the next step ends it. Unknown ids are ignored."""
+        for run in (*self._slots.running.values(), *self._slots.waiting):
+            if run.request.id == request_id:
+                run.cancelled = True
+
+    def probe(self, question: Probe) -> Probed:
+        """Answer one canary question with a cache of its own.
+
+        Raises:
+            RequestError: the template refused, or there is none.
+        """
+        model = self._loaded
+        values: dict[str, float]
+        if question.name in ("template", "render"):
+            text = self._render(question.messages)
+            tokens = model.encode(text, special=False)
+            values = {"characters": float(len(text)), "tokens": float(len(tokens))}
+            return self._answer(question, "" if text else "nothing rendered", values, text)
+        if question.name == "tokenizer":
+            trouble, count = mlx_probe.round_trip(model, question.text)
+            return self._answer(question, trouble, {"tokens": float(count)})
+        if self._evaluation is None or self._evaluation.text != question.text:
+            self._evaluation = mlx_probe.evaluate(model, question.text, context=self._context)
+        seen = self._evaluation
+        trouble = seen.trouble
+        if question.name == "perplexity" and not trouble and seen.perplexity is None:
+            trouble = "the passage is too short to be scored"
+        return self._answer(question, trouble, seen.values)
+
+    @staticmethod
+    def _answer(question: Probe, trouble: str, values: dict[str, float], text: str = "") -> Probed:
+        return Probed(
+            id=question.id,
+            name=question.name,
+            ok=not trouble,
+            detail=trouble,
+            values=values,
+            text=text,
+        )
+
+    @property
+    def active(self) -> int:
+        """Requests running or waiting."""
+        return len(self._slots.running) + len(self._slots.waiting)
+
+    @property
+    def queued(self) -> int:
+        """Requests waiting for a slot."""
+        return len(self._slots.waiting)
+
+    def memory_bytes(self) -> int:
+        """What the process holds, the GPU's share included."""
+        return mlx_runtime.memory_bytes()
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._batch is not None:
+            self._batch.close()
+        self._slots = _Slots()
+        self._batch = None
+        self._model = None
+        self._evaluation = None
+        mlx_runtime.release_memory()

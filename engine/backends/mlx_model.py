@@ -1,0 +1,209 @@
+"""A model folder in memory under MLX: built if it must be, then read in steps that can be told."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import engine
+from engine.backends.base import LoadError, OnProgress, RequestError
+from engine.backends.template import ChatTemplate
+from engine.workers.protocol import Message
+
+_STEPS = 50
+"""How many steps of progress a load is told in, at most."""
+_STEP_BYTES = 8 * 1024 * 1024
+"""No step is smaller than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model with its tokenizer, all weights in memory."""
+
+    model: Any
+    tokenizer: Any
+    """mlx-lm's wrapper around the one of transformers."""
+    vocabulary: int
+    context_trained: int | None
+    render: Callable[[tuple[Message, ...]], str] | None
+    """Turns a conversation into a prompt and raises RequestError; None without a template."""
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """Tokens of a text; with ``special`` framed as the model wants a sequence to begin."""
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=special)
+        return ids
+
+    def decode(self, tokens: list[int]) -> str:
+        """The text of tokens, exactly: nothing hidden, no space tidied away."""
+        text: str = self.tokenizer.decode(
+            tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def spell(self, tokens: list[int]) -> str:
+        """The text of tokens as a reader gets it: control tokens add none."""
+        text: str = self.tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a text."""
+        return frozenset(self.tokenizer.eos_token_ids)
+
+
+def load_folder(path: Path, on_progress: OnProgress) -> LoadedModel:
+    """Read a model folder without running anything in it.
+
+    Raises:
+        LoadError: the folder's path is not there.
+        Exception: whatever mlx-lm or transformers say of a folder they cannot use; its text names
+            the folder by ``path``.
+    """
+    from mlx_lm import utils
+
+    if not path.is_dir():
+        raise LoadError(f"No such file or directory: {path}")
+    with _plain_name(path) as folder:
+        try:
+            # Lazy: names and shapes are checked here, and no weight is read before the loop below.
+            model, config = utils.load_model(folder, lazy=True, trust_remote_code=False)
+            tokenizer = utils.load_tokenizer(
+                folder,
+                {"trust_remote_code": False},
+                eos_token_ids=config.get("eos_token_id"),
+            )
+            _refuse_unbatchable(model, str(config.get("model_type")))
+            _read_weights(model, on_progress)
+        except Exception as error:
+            if str(folder) not in str(error):
+                raise
+            text = str(error).replace(str(folder), str(path))
+            raise LoadError(f"{type(error).__name__}: {text}") from error
+    text_config = config.get("text_config") or {}
+    vocabulary = config.get("vocab_size") or text_config.get("vocab_size") or len(tokenizer)
+    return LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        vocabulary=int(vocabulary),
+        context_trained=_context_trained(config | text_config),
+        render=_renderer(tokenizer),
+    )
+
+
+@contextlib.contextmanager
+def _plain_name(path: Path) -> Iterator[Path]:
+    # mlx-lm looks for weights with a glob over the folder's path, where "[" and "*" mean more than
+    # themselves (facts 7); a link with a plain name in a plain place keeps them out of it.
+    with tempfile.TemporaryDirectory(prefix="lmx-") as place:
+        link = Path(place) / "model"
+        link.symlink_to(path.absolute(), target_is_directory=True)
+        yield link
+
+
+def _read_weights(model: Any, on_progress: OnProgress) -> None:
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+
+    arrays = [array for _, array in tree_flatten(model.parameters())]
+    total = sum(array.nbytes for array in arrays) or 1
+    step = max(total // _STEPS, _STEP_BYTES)
+    done = 0
+    group: list[Any] = []
+    waiting = 0
+    on_progress(0.0, "loading")
+    for array in arrays:
+        group.append(array)
+        waiting += array.nbytes
+        if waiting >= step:
+            mx.eval(group)
+            done += waiting
+            group, waiting = [], 0
+            on_progress(done / total, "loading")
+    mx.eval(group)
+    mx.eval(model.parameters())
+    on_progress(1.0, "loading")
+
+
+def _refuse_unbatchable(model: Any, kind: str) -> None:
+    from mlx_lm.models.cache import make_prompt_cache
+
+    # mlx-lm's own server asks the same before it batches; Llama 4 is the one that cannot.
+    for layer in make_prompt_cache(model):
+        if not hasattr(layer, "merge"):
+            name = type(layer).__name__
+            raise LoadError(f"Model type {kind} not supported: its {name} cannot be batched")
+
+
+def _context_trained(config: dict[str, Any]) -> int | None:
+    # With scaled positions the number may be that of before the scaling: then it bounds nothing.
+    scaling = config.get("rope_scaling") or {}
+    kind = scaling.get("rope_type") or scaling.get("type") if isinstance(scaling, dict) else "other"
+    limit = config.get("max_position_embeddings")
+    return limit if isinstance(limit, int) and limit > 0 and kind in (None, "default") else None
+
+
+def _renderer(tokenizer: Any) -> Callable[[tuple[Message, ...]], str] | None:
+    from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+    if not tokenizer.has_chat_template:
+        return None
+    inner = tokenizer._tokenizer  # noqa: SLF001 - the wrapper offers no way to ask what it wraps
+    own = getattr(type(inner), "apply_chat_template", None)
+    coded = own is not PreTrainedTokenizerBase.apply_chat_template
+    if coded or inner.chat_template is None:
+        # Some models' templates are code that mlx-lm or transformers ship, with no text to run.
+        return lambda messages: _render_by_code(tokenizer, messages)
+    source = inner.get_chat_template()
+    template = ChatTemplate(source, bos=inner.bos_token or "", eos=inner.eos_token or "")
+    return template.render
+
+
+def _render_by_code(tokenizer: Any, messages: tuple[Message, ...]) -> str:
+    turns = [message.model_dump() for message in messages]
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise RequestError("template", f"chat template: {cause}") from error
+    return str(text)
+
+
+def ensure_built(gguf: Path, folder: Path, on_progress: OnProgress) -> None:
+    """Build the MLX starter in a process of its own, unless it is there.
+
+    The reader of GGUF and the memory it takes stay out of this process. The builder ends with it:
+    its standard input closes then.
+
+    Raises:
+        LoadError: it cannot be built, for the reason the text gives.
+    """
+    if (folder / "config.json").exists():
+        return
+    root = str(Path(engine.__file__).parent.parent)
+    command = [sys.executable, "-P", "-m", "engine.backends.starter_build", str(gguf), str(folder)]
+    last = ""
+    on_progress(0.0, "building")
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env=os.environ | {"PYTHONPATH": root},
+    ) as builder:
+        for line in builder.stdout or ():
+            word, _, rest = line.strip().partition(" ")
+            if word == "progress":
+                on_progress(float(rest), "building")
+            elif word == "error":
+                last = rest
+    if builder.returncode:
+        raise LoadError(last or f"the starter's builder ended with {builder.returncode}")

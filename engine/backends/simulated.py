@@ -1,0 +1,294 @@
+"""The simulated backend: plays a ``simulated.json``, its failures included (design 3.7).
+
+It needs no memory and no processor, so every way a model can behave is shown in seconds. Whatever
+it answers for a healthy model is plausible and says so nowhere: the catalog marks it ``sim``.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent
+from engine.backends.simulated_fault import FaultCounter, Faults
+from engine.backends.transcript import Transcript
+from engine.catalog.simulated import ScriptError, SimulatedScript, When, read_script
+from engine.workers.protocol import (
+    Delta,
+    Finished,
+    Generate,
+    Load,
+    Loaded,
+    Message,
+    Probe,
+    Probed,
+    Progress,
+)
+
+CANARY_PREFIX = "canary-"
+"""How the ids of the canary's own requests begin: the worker knows its canary by nothing else."""
+GARBAGE = "#"
+"""The one text ``garbage`` repeats, as broken kernels do (llama.cpp#6957)."""
+_NAP_S = 0.05
+"""Longest sleep inside a step, so that a slow model still hears a cancel at once."""
+_LOAD_TICK_S = 0.02
+_VOCABULARY = 32_000
+_PERPLEXITY = 12.5
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    request: Generate
+    prompt_tokens: int
+    transcript: Transcript
+    due: float
+    """When its next token is, on the backend's clock."""
+    generated: int = 0
+    unsent: int = 0
+    prefilled: bool = False
+    cancelled: bool = False
+
+    @property
+    def moment(self) -> When:
+        return "canary" if self.request.id.startswith(CANARY_PREFIX) else "token"
+
+    @property
+    def subject(self) -> str:
+        return self.request.id if self.moment == "token" else ""
+
+
+@dataclass(slots=True)
+class _Slots:
+    most: int
+    running: list[_Run] = field(default_factory=list)
+    waiting: list[_Run] = field(default_factory=list)
+
+
+def _count(text: str) -> int:
+    """Prompt tokens of the simulation: words."""
+    return len(text.split())
+
+
+class SimulatedBackend:
+    """A :class:`engine.backends.base.ModelBackend` that follows a script.
+
+    Faults fire at ``load`` after so many seconds of it (or at its end, if that is sooner), at the
+    canary's question number ``after`` (probes and generations counted from 1; 0 is the first),
+    after so many tokens of one user's request, or after so many seconds without work.
+
+    Args:
+        raw_output: Writes bytes to the parent's socket, for a torn frame.
+        clock: Monotonic seconds.
+        sleep: Waits so many seconds.
+    """
+
+    def __init__(
+        self,
+        raw_output: Callable[[bytes], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.backend_version = "simulated 1.0"
+        self.device = "none"
+        self._raw_output = raw_output
+        self._clock = clock
+        self._sleep = sleep
+        self._script = SimulatedScript(kind="simulated")
+        self._context = 0
+        self._faults = Faults((), FaultCounter(None), raw_output)
+        self._slots = _Slots(most=1)
+        self._questions = 0
+        self._worked_at = clock()
+        self._loaded = False
+
+    def load(self, spec: Load, on_progress: OnProgress) -> Loaded:
+        """Pretend to load, for as long as the script says.
+
+        Raises:
+            LoadError: the script cannot be read.
+            MemoryError: the fault ``oom``.
+        """
+        try:
+            script = self._script = read_script(Path(spec.path))
+        except ScriptError as error:
+            raise LoadError(str(error)) from error
+        counter = FaultCounter.of(spec.state_dir, spec.fingerprint, spec.path)
+        self._faults = Faults(script.faults, counter, self._raw_output)
+        self._context = min(spec.context, script.context)
+        self._slots = _Slots(most=max(1, spec.slots))
+        started = self._clock()
+        while (elapsed := self._clock() - started) < script.load_seconds:
+            self._faults.reach("load", elapsed)
+            on_progress(elapsed / script.load_seconds, "loading")
+            self._sleep(min(_LOAD_TICK_S, script.load_seconds - elapsed))
+        self._faults.reach("load", float("inf"))
+        on_progress(1.0, "loading")
+        self._loaded = True
+        self._worked_at = self._clock()
+        return Loaded(
+            context=self._context,
+            vocabulary=_VOCABULARY,
+            chat=True,
+            backend_version=f"simulated {script.backend_version}",
+            memory_bytes=self.memory_bytes(),
+        )
+
+    def submit(self, request: Generate) -> None:
+        """Queue a request.
+
+        Raises:
+            RequestError: its prompt is empty or does not fit the context.
+        """
+        text = self._render(request.messages) if request.prompt is None else request.prompt
+        words = _count(text)
+        if not words:
+            raise RequestError("invalid", "the prompt is empty")
+        if words >= self._context:
+            raise RequestError(
+                "context",
+                f"prompt of {words:,} tokens plus at least one to answer; "
+                f"the context is {self._context:,}",
+            )
+        if request.id.startswith(CANARY_PREFIX):
+            self._ask()
+        transcript = Transcript(request.sampling.stop)
+        self._slots.waiting.append(_Run(request, words, transcript, self._clock()))
+
+    def _ask(self) -> None:
+        self._questions += 1
+        self._faults.reach("canary", self._questions)
+
+    def _render(self, messages: tuple[Message, ...]) -> str:
+        turns = "".join(f"<{message.role}> {message.content}\n" for message in messages)
+        return turns + "<assistant>" if turns else ""
+
+    def step(self) -> list[StepEvent]:
+        """Say the next text of every request that is due."""
+        slots = self._slots
+        events: list[StepEvent] = []
+        for run in [run for run in (*slots.running, *slots.waiting) if run.cancelled]:
+            self._finish(run, "cancelled", events)
+        while slots.waiting and len(slots.running) < slots.most:
+            run = slots.waiting.pop(0)
+            run.due = self._clock()
+            slots.running.append(run)
+        if slots.running:
+            pause = min(run.due for run in slots.running) - self._clock()
+            if pause > 0:
+                self._sleep(min(pause, _NAP_S))
+        now = self._clock()
+        for run in [run for run in slots.running if run.due <= now]:
+            run.due = max(run.due + 1 / self._script.tokens_per_second, now - 1)
+            self._advance(run, events)
+        self._worked_at = self._clock()
+        return events
+
+    def _advance(self, run: _Run, events: list[StepEvent]) -> None:
+        request = run.request
+        if not run.prefilled:
+            run.prefilled = True
+            total = run.prompt_tokens
+            events.append(
+                Progress(id=request.id, stage="prefill", fraction=1.0, done=total, total=total)
+            )
+        if run.moment == "token":
+            self._faults.reach("token", run.generated, run.subject)
+        # A real model's NaN logits end in no text at all (llama.cpp), so both look the same here.
+        if any(self._faults.coloured(what, run.moment, run.subject) for what in ("empty", "nan")):
+            self._finish(run, "stop", events)
+            return
+        garbage = self._faults.coloured("garbage", run.moment, run.subject)
+        say = self._script.say
+        piece = GARBAGE if garbage else say[run.generated % len(say)]
+        run.generated += 1
+        run.unsent += 1
+        text = run.transcript.push(piece)
+        if text:
+            events.append(Delta(id=request.id, text=text, tokens=run.unsent))
+            run.unsent = 0
+        if run.transcript.stopped:
+            self._finish(run, "stop", events)
+        elif (
+            run.generated >= request.sampling.max_tokens
+            or run.prompt_tokens + run.generated >= self._context
+        ):
+            self._finish(run, "length", events)
+
+    def _finish(self, run: _Run, reason: str, events: list[StepEvent]) -> None:
+        pool = self._slots.running if run in self._slots.running else self._slots.waiting
+        pool.remove(run)
+        if run.subject:
+            self._faults.forget(run.subject)
+        if reason != "cancelled" and (text := run.transcript.finish()):
+            events.append(Delta(id=run.request.id, text=text, tokens=run.unsent))
+        events.append(
+            Finished.model_validate(
+                {
+                    "id": run.request.id,
+                    "reason": reason,
+                    "prompt_tokens": run.prompt_tokens,
+                    "completion_tokens": run.generated,
+                }
+            )
+        )
+
+    def cancel(self, request_id: str) -> None:
+        """Mark a request; the next step ends it."""
+        for run in (*self._slots.running, *self._slots.waiting):
+            if run.request.id == request_id:
+                run.cancelled = True
+
+    def idle(self) -> None:
+        """Called by the loop while there is nothing to do: the moment of ``idle`` faults."""
+        if self._loaded:
+            self._faults.reach("idle", self._clock() - self._worked_at)
+
+    def probe(self, question: Probe) -> Probed:
+        """Answer as a healthy model would, unless a fault says otherwise."""
+        self._ask()
+        self._worked_at = self._clock()
+        faults = self._faults
+        text, detail = "", ""
+        words = float(_count(question.text))
+        values = {"tokens": words}
+        if question.name in ("template", "render"):
+            text = self._render(question.messages)
+            values = {"characters": float(len(text)), "tokens": float(_count(text))}
+        elif question.name == "logits":
+            values |= {"nonfinite": 0.0, "min": -18.0, "max": 27.0, "spread": 31.0}
+            if faults.coloured("nan", "canary"):
+                broken = words * _VOCABULARY
+                values = {"tokens": words, "nonfinite": broken}
+                detail = f"{broken:,.0f} logits are NaN or infinite"
+        elif question.name == "perplexity":
+            garbage = faults.coloured("garbage", "canary")
+            values["perplexity"] = float(_VOCABULARY) if garbage else _PERPLEXITY
+            if faults.coloured("nan", "canary"):
+                del values["perplexity"]
+                detail = "the logits are NaN or infinite"
+        return Probed(
+            id=question.id,
+            name=question.name,
+            ok=not detail,
+            detail=detail,
+            values=values,
+            text=text,
+        )
+
+    @property
+    def active(self) -> int:
+        """Requests running or waiting."""
+        return len(self._slots.running) + len(self._slots.waiting)
+
+    @property
+    def queued(self) -> int:
+        """Requests waiting for a slot."""
+        return len(self._slots.waiting)
+
+    def memory_bytes(self) -> int:
+        """What the script claims to weigh; nothing like it is allocated."""
+        return self._script.weight_bytes
+
+    def close(self) -> None:
+        """Nothing to free; never returns once ``ignore_term`` has fired."""
+        self._faults.obey()

@@ -1,0 +1,191 @@
+"""What the backend of this interpreter can run, asked of the backend itself. Runs in a child.
+
+``python -P -m engine.backends.support gguf llama pre:gpt-4o`` prints one JSON object on standard
+output. A question is the name of an architecture, ``pre:NAME`` for a GGUF pre-tokenizer or
+``tokenizer:CLASS`` for a tokenizer class of the transformers library. No file of a user is opened:
+llama.cpp is given headers made here, mlx-lm is asked for its modules. Needs nothing but the
+standard library and the backend, so it runs in any interpreter a runtime names.
+"""
+
+import ctypes
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import struct
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = {"gguf": ("llama-cpp-python",), "mlx": ("mlx-lm", "mlx")}
+_MODULE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
+_STRING, _ARRAY = 8, 9  # GGUF value types
+_WARNING = 3  # GGML_LOG_LEVEL_WARN and everything worse
+
+
+def backend_version(backend: str) -> str:
+    """The versions as the registry writes them, read without importing the backend.
+
+    Raises:
+        importlib.metadata.PackageNotFoundError: a package is not installed.
+    """
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES[backend])
+
+
+# -- llama.cpp ----------------------------------------------------------------------------------
+
+
+def _string(data: bytes) -> bytes:
+    return struct.pack("<Q", len(data)) + data
+
+
+def _value(value: bytes | list[bytes]) -> bytes:
+    if isinstance(value, bytes):
+        return struct.pack("<I", _STRING) + _string(value)
+    body = b"".join(_string(item) for item in value)
+    return struct.pack("<IIQ", _ARRAY, _STRING, len(value)) + body
+
+
+def synthetic_header(pairs: Mapping[str, bytes | list[bytes]]) -> bytes:
+    """A GGUF of version 3 that holds these keys and no tensor."""
+    body = b"".join(_string(key.encode()) + _value(value) for key, value in pairs.items())
+    return b"GGUF" + struct.pack("<IQQ", 3, 0, len(pairs)) + body
+
+
+def architecture_header(name: str) -> bytes:
+    """A header that names an architecture and nothing else."""
+    return synthetic_header({"general.architecture": name.encode("utf-8", "replace")})
+
+
+def pre_tokenizer_header(name: str) -> bytes:
+    """The smallest header with which llama.cpp gets as far as its pre-tokenizer's name."""
+    return synthetic_header(
+        {
+            "general.architecture": b"llama",
+            "tokenizer.ggml.model": b"gpt2",
+            "tokenizer.ggml.pre": name.encode("utf-8", "replace"),
+            "tokenizer.ggml.tokens": [b"a", b"b", b"\xc4\x8a"],
+            "tokenizer.ggml.merges": [b"a b"],
+        }
+    )
+
+
+def _ask_llama(questions: list[str]) -> dict[str, object]:
+    from llama_cpp import llama_cpp as native
+
+    lines: list[bytes] = []
+
+    @native.llama_log_callback  # type: ignore[untyped-decorator]
+    def listen(level: int, text: bytes, _: ctypes.c_void_p) -> None:
+        if level >= _WARNING:
+            lines.append(text)
+
+    native.llama_log_set(listen, ctypes.c_void_p(0))
+    native.llama_backend_init()
+    # vocab_only stops before any weight; no_alloc would abort the process (design 7).
+    parameters = native.llama_model_default_params()
+    parameters.vocab_only = True
+    parameters.use_mmap = False
+    answers: dict[str, bool] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "question.gguf"
+        for question in questions:
+            kind, _, name = question.rpartition(":")
+            if kind == "pre":
+                header, refusal = pre_tokenizer_header(name), b"unknown pre-tokenizer type"
+            else:
+                header, refusal = architecture_header(question), b"unknown model architecture"
+            path.write_bytes(header)
+            lines.clear()
+            model = native.llama_model_load_from_file(os.fsencode(path), parameters)
+            if model:
+                native.llama_model_free(model)
+            answers[question] = not any(refusal in line for line in lines)
+    return {"supports": answers, "ggml_types": getattr(native, "GGML_TYPE_COUNT", None)}
+
+
+# -- mlx-lm -------------------------------------------------------------------------------------
+
+
+def _has_model(module_name: str) -> bool:
+    name = f"mlx_lm.models.{module_name}"
+    # A dotted or missing name is no module; a helper module has no Model (facts, row 4).
+    if not _MODULE_NAME.fullmatch(module_name) or "." in module_name:
+        return False
+    if importlib.util.find_spec(name) is None:
+        return False
+    try:
+        module = importlib.import_module(name)
+    except ImportError:
+        return False
+    return hasattr(module, "Model") and hasattr(module, "ModelArgs")
+
+
+def _ask_mlx(questions: list[str]) -> dict[str, object]:
+    import mlx.core
+    from mlx_lm import utils
+
+    remapping: dict[str, str] = utils.MODEL_REMAPPING
+    by_class: dict[tuple[str, str], str] = getattr(utils, "MODEL_ARCHITECTURE_REMAPPING", {})
+    answers: dict[str, bool] = {}
+    for question in questions:
+        kind, _, name = question.rpartition(":")
+        if kind == "tokenizer":
+            answers[question] = _has_tokenizer(name)
+            continue
+        model_type, _, class_name = question.partition("/")
+        module_name = by_class.get((model_type, class_name)) or remapping.get(
+            model_type, model_type
+        )
+        answers[question] = _has_model(module_name)
+    return {"supports": answers, "device": str(mlx.core.default_device())}
+
+
+def _has_tokenizer(class_name: str) -> bool:
+    try:
+        from transformers.models.auto import tokenization_auto as auto
+
+        find: Any = getattr(auto, "tokenizer_class_from_name", None)
+        return find is not None and find(class_name) is not None
+    except ImportError:
+        return False
+
+
+# -- the child ----------------------------------------------------------------------------------
+
+
+def answer(backend: str, questions: list[str]) -> dict[str, object]:
+    """Everything asked about one backend, ready for JSON; trouble stands in ``error``.
+
+    With no questions the backend is imported all the same: whether it can be is the answer.
+    """
+    try:
+        version = backend_version(backend)
+    except importlib.metadata.PackageNotFoundError as error:
+        return {"version": "", "error": f"{error.name} is not installed"}
+    try:
+        asked = _ask_llama(questions) if backend == "gguf" else _ask_mlx(questions)
+    except Exception as error:  # a backend may fail to import in any way it likes
+        return {"version": version, "error": f"{type(error).__name__}: {error}"}
+    return {"version": version, "error": "", **asked}
+
+
+def main(arguments: list[str]) -> int:
+    """Print the answer as one line of JSON; nothing else reaches standard output."""
+    if len(arguments) < 1 or arguments[0] not in _PACKAGES:
+        print("usage: engine.backends.support gguf|mlx [QUESTION…]", file=sys.stderr)
+        return 2
+    # Native libraries print where they like; the answer alone keeps the real standard output.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    with out:
+        out.write(json.dumps(answer(arguments[0], arguments[1:])) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

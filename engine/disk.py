@@ -1,0 +1,100 @@
+"""Writes that are still there after a crash of the process or of the machine."""
+
+import fcntl
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+
+
+def sync(descriptor: int) -> None:
+    """Wait until a file's content is on the medium. Raises OSError when it is not.
+
+    On macOS ``fsync`` leaves the data in the drive's own cache; ``F_FULLFSYNC`` empties that too
+    (Apple's fsync(2)). File systems that do not know it fall back to ``fsync``.
+    """
+    if sys.platform == "darwin":
+        with suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or a new file inside ``folder`` durable, where the system can do that."""
+    with suppress(OSError):  # some network file systems refuse to open a folder for this
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte at the current position. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of ``path`` in one step: readers see the old or the new, whole.
+
+    Raises:
+        OSError: it could not be written; ``path`` is as it was.
+    """
+    fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    descriptor = os.open(fresh, flags, PRIVATE_FILE)
+    try:
+        try:
+            write_all(descriptor, data)
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+        fresh.replace(path)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def keep_aside(path: Path, data: bytes, now: float) -> Path:
+    """Store damaged bytes of ``path`` beside it as ``<name>.corrupt-<time>`` and return where.
+
+    Args:
+        now: Unix seconds, for the name.
+
+    Raises:
+        OSError: they could not be stored; the caller must then leave the original alone.
+    """
+    aside = free_name(path, now)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    try:
+        try:
+            write_all(descriptor, data)
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        with suppress(OSError):
+            aside.unlink()
+        raise
+    sync_folder(path.parent)
+    return aside
+
+
+def free_name(path: Path, now: float) -> Path:
+    """A name for damaged bytes of ``path`` that nothing has yet."""
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(max(now, 0.0)))
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    number = 1
+    while aside.exists() or aside.is_symlink():
+        number += 1
+        aside = path.with_name(f"{path.name}.corrupt-{stamp}-{number}")
+    return aside

@@ -1,0 +1,118 @@
+"""Taking a model in: the gate's answer, the reservation, and the mission its life starts with."""
+
+import asyncio
+from pathlib import Path
+
+from engine.aftermath import Mission
+from engine.catalog.fingerprint import fingerprint
+from engine.errors import Code, Decision, EngineError
+from engine.examiner import Examiner
+from engine.face import LoadOptions
+from engine.lifecycle import Lifecycle
+from engine.model import Model, not_ready
+from engine.readiness import Cause
+from engine.services import Services
+from engine.types import Explanation, Readiness
+
+
+class Intake:
+    """Admits models, or says why not."""
+
+    def __init__(self, services: Services, examiner: Examiner, state_dir: Path) -> None:
+        self._services = services
+        self._examiner = examiner
+        self._state_dir = state_dir
+
+    async def admit(
+        self, model: Model, options: LoadOptions, actor: str, *, release: bool = False
+    ) -> Lifecycle:
+        """Ask the gate and promise the memory; the caller starts the life it returns.
+
+        Args:
+            release: The model comes out of quarantine, on probation.
+
+        Raises:
+            EngineError: refused; the model stays as it was and shows the refusal.
+        """
+        services = self._services
+        model.runtime = self._examiner.runtime(model.entry, options.runtime)
+        model.fingerprint = await asyncio.to_thread(fingerprint, model.entry)
+        explanation = await asyncio.to_thread(
+            self._examiner.examine,
+            model.entry,
+            options,
+            release=release,
+            print_of=model.fingerprint,
+        )
+        decision, estimate = explanation.decision, explanation.estimate
+        if decision is None and estimate is not None:
+            # The gate looked at the room a moment ago; only the reservation is binding.
+            decision = services.budget.reserve(model.id, estimate.total)
+        if decision is not None or estimate is None:
+            raise await self._refusal(model, decision or not_ready(model.view), actor)
+        if release:
+            services.quarantine.begin_release(model.key, model.id)
+        services.intents.forgive(model.id)
+        model.move(
+            Readiness.ADMITTED,
+            Cause.RELEASED if release else Cause.ADMITTED,
+            actor,
+            backend_version=model.runtime.version,
+            runtime=model.runtime.name,
+            refusal=None,
+            reason="",
+        )
+        self._tell(model, options, explanation, actor)
+        keep_alive = services.settings.model.get(model.id)
+        stated = keep_alive.keep_alive if keep_alive else None
+        mission = Mission(
+            actor=actor,
+            context=estimate.context,
+            estimate=estimate,
+            override=options.allow_unsupported_runtime,
+            release=release,
+            keep_alive_s=options.keep_alive_s or (stated if isinstance(stated, float) else None),
+            state_dir=self._state_dir,
+        )
+        return Lifecycle(model, services, mission)
+
+    def _tell(
+        self, model: Model, options: LoadOptions, explanation: Explanation, actor: str
+    ) -> None:
+        skipped = [check.check for check in explanation.checks if check.result.value == "skipped"]
+        if options.allow_unsupported_runtime:
+            kind, level = "override_used", "warn"
+            text = "admitted with allow_unsupported_runtime"
+        else:
+            kind, level, text = "model_admitted", "info", "admitted"
+        if options.reserve_gb is not None:
+            text += f", {options.reserve_gb:g} GB stated"
+        self._services.say(
+            kind,
+            text,
+            model_id=model.id,
+            actor=actor,
+            level=level,
+            data={"skipped": skipped, "reserve_gb": options.reserve_gb},
+        )
+
+    async def _refusal(self, model: Model, decision: Decision, actor: str) -> EngineError:
+        model.change(refusal=decision, reason=decision.code.value)
+        self._services.say(
+            "load_refused",
+            f"refused: {decision.code.value} · {decision.message}",
+            model_id=model.id,
+            actor=actor,
+            level="warn",
+            data=decision.as_dict(),
+        )
+        if decision.code not in (Code.MODEL_UNSTABLE, Code.INSUFFICIENT_MEMORY):
+            await self._services.write_down(
+                model.key,
+                model.id,
+                "fail",
+                f"{decision.code.value}: {decision.found}",
+                "refusal",
+                {"check": decision.check, "actor": actor},
+            )
+        return EngineError(decision)

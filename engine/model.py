@@ -1,0 +1,184 @@
+"""What the engine knows of one model right now: the mutable side of a ModelView.
+
+Written only on the engine's event loop. Every change goes through ``change`` or ``move``, so that
+the board learns of it and no screen shows a state that was never true.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from engine.catalog.entry import CatalogEntry
+from engine.errors import Code, Decision, refuse
+from engine.readiness import Cause, move
+from engine.types import Backend, Evidence, Key, ModelView, Readiness, RequestView, Transition
+
+TIMELINE = 50
+"""Transitions kept for the detail screen."""
+BLANK: dict[str, object] = {
+    "progress": None,
+    "stage": "",
+    "retry_at": None,
+    "override": False,
+    "probation": False,
+    "draining": False,
+    "context": None,
+}
+"""View fields that mean nothing once a model is no longer live."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The interpreter a model is to run in, and the version verdicts are about."""
+
+    name: str
+    backend: Backend
+    python: str
+    version: str
+    error: str = ""
+
+
+class Model:
+    """One model of the catalog and everything that happened to it."""
+
+    def __init__(
+        self,
+        entry: CatalogEntry,
+        runtime: Runtime,
+        on_change: Callable[[], int],
+        *,
+        clock: Callable[[], float],
+        strike_limit: int,
+        on_move: Callable[["Model"], None] = lambda _: None,
+    ) -> None:
+        """Args:
+        on_change: Called with every change; the board counts them.
+        on_move: Called after every transition; the quarantine counts running time by it.
+        """
+        self.entry = entry
+        self.runtime = runtime
+        self.lock = asyncio.Lock()
+        """Held while an action decides; not while it waits for a worker."""
+        self.fingerprint = ""
+        self.requests: dict[str, RequestView] = {}
+        self._on_change = on_change
+        self._on_move = on_move
+        self._clock = clock
+        self._view = ModelView(
+            id=entry.id,
+            path=str(entry.path),
+            backend=entry.backend,
+            runtime=runtime.name,
+            backend_version=runtime.version,
+            weight_bytes=entry.weight_bytes,
+            strike_limit=strike_limit,
+        )
+        self.replace_entry(entry, runtime)
+
+    @property
+    def id(self) -> str:
+        """The model's id."""
+        return self.entry.id
+
+    @property
+    def readiness(self) -> Readiness:
+        """Where the model stands."""
+        return self._view.readiness
+
+    @property
+    def view(self) -> ModelView:
+        """The model as it may be shown."""
+        return self._view
+
+    @property
+    def key(self) -> Key:
+        """What a verdict or a strike is about. The fingerprint must have been taken."""
+        return Key(self.fingerprint, self.entry.backend, self.runtime.version)
+
+    def replace_entry(self, entry: CatalogEntry, runtime: Runtime) -> None:
+        """The disk was looked at again: take what it says now."""
+        self.entry, self.runtime = entry, runtime
+        self.change(
+            path=str(entry.path),
+            backend=entry.backend,
+            runtime=runtime.name,
+            backend_version=runtime.version,
+            weight_bytes=entry.weight_bytes,
+            architecture=entry.architecture,
+            quantisation=entry.quantisation,
+            context_trained=entry.context_trained,
+            simulated=entry.backend is Backend.SIMULATED,
+            buildable=entry.build_from is not None,
+        )
+
+    def change(self, **fields: object) -> None:
+        """Set view fields; the board hears of it only when something differs."""
+        changed = replace(self._view, **fields)  # type: ignore[arg-type]
+        if changed != self._view:
+            self._view = changed
+            self._on_change()
+
+    def move(self, target: Readiness, cause: Cause, actor: str, **fields: object) -> Transition:
+        """Go to another readiness along the transition table.
+
+        Args:
+            actor: Who caused it: an operator, or ``engine``.
+            fields: View fields that change with it.
+
+        Raises:
+            IllegalTransition: the table has no such edge.
+        """
+        step = Transition(
+            at=self._clock(),
+            source=self.readiness,
+            target=move(self.readiness, target, cause),
+            cause=cause.value,
+            actor=actor,
+        )
+        self._view = replace(
+            self._view,
+            readiness=target,
+            since=step.at,
+            version=self._view.version + 1,
+            transitions=(*self._view.transitions[-(TIMELINE - 1) :], step),
+            **fields,  # type: ignore[arg-type]
+        )
+        self._on_change()
+        self._on_move(self)
+        return step
+
+    def recall(self, strikes: int, reason: str, evidence: Evidence | None) -> None:
+        """An engine starts and finds the model quarantined: no transition, it was left so."""
+        self.change(
+            readiness=Readiness.QUARANTINED,
+            since=self._clock(),
+            strikes=strikes,
+            reason=reason,
+            evidence=evidence,
+        )
+
+    def track(self, request: RequestView) -> None:
+        """Note a request, or how far it is."""
+        self.requests[request.id] = request
+        self.change(requests=len(self.requests))
+        self._on_change()
+
+    def forget(self, request_id: str) -> None:
+        """A request has ended."""
+        self.requests.pop(request_id, None)
+        self.change(requests=len(self.requests))
+        self._on_change()
+
+
+def not_ready(view: ModelView) -> Decision:
+    """What a client is told of a model that is known but not routable."""
+    coming = view.readiness in (Readiness.ADMITTED, Readiness.LOADING, Readiness.CANARY_PENDING)
+    state = "draining" if view.draining else view.readiness.value
+    return refuse(
+        Code.MODEL_NOT_READY,
+        f"{view.id} is {state}",
+        retry_after_s=5.0 if coming else None,
+        expected="routable",
+        found=state,
+        remedy="wait until it is routable" if coming else "load it first",
+    )

@@ -1,0 +1,320 @@
+"""The compatibility registry: what passed and what failed, on which backend version, for good."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import record
+from engine.ledger import FIELDS, Record, digest, parse
+from engine.ledger_file import LedgerFile, Read, RegistryTrouble
+from engine.text import clean_line
+from engine.types import Backend, Key, RegistryRow
+
+__all__ = ["EVENTS", "VERDICTS", "Registry", "RegistryTrouble", "Tally"]
+
+EVENTS = frozenset({"canary", "quarantine", "strike", "refusal", "environment"})
+VERDICTS = frozenset({"canary", "quarantine"})
+"""The events whose newest row is the verdict; the others are evidence only (design 3.3)."""
+OUTCOMES = frozenset({"pass", "fail"})
+LINE_LIMIT = 64 * 1024
+"""Longest record in bytes; one with more loses its metadata but event and fingerprint."""
+_RECENT = 512
+_About = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How one model has fared so far. ``latest_ts`` is Unix seconds."""
+
+    total: int
+    passed: int
+    failed: int
+    latest_ts: float
+
+    def as_dict(self) -> dict[str, float]:
+        """The summary entry of the admin API."""
+        return {
+            "total": self.total,
+            "pass": self.passed,
+            "fail": self.failed,
+            "latest_ts": self.latest_ts,
+        }
+
+
+def _content(row: RegistryRow) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in FIELDS}
+
+
+def _row(content: Mapping[str, Any]) -> RegistryRow:
+    return RegistryRow(**content)
+
+
+def _about(row: RegistryRow | Record) -> _About | None:
+    """What this row is a verdict on, or None when it is evidence only."""
+    if isinstance(row, Record):
+        event, fingerprint = row.event, row.fingerprint
+    else:
+        event = str(row.metadata.get("event", ""))
+        fingerprint = str(row.metadata.get("fingerprint", ""))
+    return (fingerprint, row.backend, row.backend_version) if event in VERDICTS else None
+
+
+def _line(row: RegistryRow) -> bytes:
+    """The record as it goes into the file: seven fields, clean, bounded, on one line."""
+    event = row.metadata.get("event")
+    if row.outcome not in OUTCOMES or event not in EVENTS:
+        raise ValueError(f"no registry row: outcome {row.outcome!r}, event {event!r}")
+    first = {"event": event, "fingerprint": str(row.metadata.get("fingerprint", ""))}
+    content: dict[str, object] = {
+        "ts": round(float(row.ts), 6),
+        "model_id": clean_line(row.model_id),
+        "backend": clean_line(row.backend),
+        "backend_version": clean_line(row.backend_version),
+        "outcome": row.outcome,
+        "reason": clean_line(row.reason, limit=2000),
+        "metadata": record.plain({**first, **row.metadata}),
+    }
+    line = record.encode(content)
+    if len(line) > LINE_LIMIT:
+        line = record.encode({**content, "metadata": {**first, "cut": f"{len(line)} bytes"}})
+    return line
+
+
+class Registry:
+    """The ledger in memory and on disk; every method may be called from any thread.
+
+    Reading and opening never raise: ``trouble`` says what is wrong, ``warnings`` what was mended.
+
+    Args:
+        path: ``compatibility-registry.json``; it is created by the first append.
+        clock: Unix seconds, for the names of files damaged bytes are kept in.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self._file = LedgerFile(path, clock)
+        self._mutex = threading.RLock()
+        self._lines: list[Record] = []
+        self._verdicts: dict[_About, Record] = {}
+        self._totals: dict[str, int] = {}
+        self._passed: dict[str, int] = {}
+        self._latest: dict[str, float] = {}
+        self._recent: dict[int, RegistryRow] = {}
+        self._pending: list[tuple[bytes, RegistryRow]] = []
+        self._doubtful: set[bytes] = set()
+        self.trouble: str | None = None
+        """Why the file cannot be read, mended or written now, in a sentence; None when it can."""
+        self.refresh()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was found damaged since this object was made, and where the damaged bytes are."""
+        return tuple(self._file.warnings)
+
+    @property
+    def path(self) -> Path:
+        """The ledger itself."""
+        return self._file.path
+
+    @property
+    def pending(self) -> int:
+        """Rows known here that could not be written yet."""
+        return len(self._pending)
+
+    @property
+    def total(self) -> int:
+        """All rows, those not written yet included."""
+        return len(self._lines) + len(self._pending)
+
+    def refresh(self) -> bool:
+        """Take in rows that other processes have written; one system call when there are none.
+
+        Returns whether anything changed.
+        """
+        with self._mutex:
+            if not self._file.changed():
+                return False
+            before = len(self._lines)
+            look = self._file.look(repair=False)
+            self._take_in(look)
+            if self._file.changed():  # still not at rest: torn, or just being appended to
+                with suppress(RegistryTrouble), self._file.locked():
+                    look = self._file.look(repair=True)
+                    self._take_in(look)
+            self.trouble = str(look.trouble) if look.trouble else None
+            return look.reset or len(self._lines) != before
+
+    def append(self, row: RegistryRow) -> None:
+        """Remember a row and make it durable; its cost does not depend on how many there are.
+
+        Raises:
+            RegistryTrouble: it is remembered here but not on disk; the next append, or
+                ``flush_pending``, tries again.
+            ValueError: the outcome or the event is none the ledger knows; a mistake of ours.
+        """
+        line = _line(row)
+        content = parse(line)
+        if content is None:
+            raise ValueError(f"no registry row: {line[:200]!r}")
+        with self._mutex:
+            self._pending.append((line, _row(content)))
+            self.flush_pending()
+
+    def flush_pending(self) -> int:
+        """Write what could not be written before and return how many rows that were.
+
+        Raises:
+            RegistryTrouble: it still cannot be written.
+        """
+        with self._mutex:
+            if not self._pending:
+                return 0
+            try:
+                with self._file.locked():
+                    look = self._file.look(repair=True)
+                    self._take_in(look)
+                    if look.trouble is not None:
+                        raise look.trouble
+                    lines = [line for line, _ in self._pending]
+                    offsets = self._file.append(lines) if lines else []
+            except RegistryTrouble as trouble:
+                self.trouble = str(trouble)
+                self._doubtful.update(line for line, _ in self._pending)
+                raise
+            for offset, (line, row) in zip(offsets, self._pending, strict=True):
+                self._index(digest(offset, len(line), _content(row)))
+                self._recent[offset] = row
+            self._pending.clear()
+            self._doubtful.clear()
+            self._forget_old_rows()
+            self.trouble = None
+            return len(offsets)
+
+    def _take_in(self, look: Read) -> None:
+        if look.reset:
+            for table in (self._lines, self._verdicts, self._totals, self._passed, self._latest):
+                table.clear()
+            self._recent.clear()
+        for found in look.records:
+            self._index(found)
+        if self._doubtful and look.records:
+            # A write that failed may have reached the disk all the same; mending kept it.
+            there = self._doubtful & {self._file.read(found) for found in look.records}
+            self._pending = [(line, row) for line, row in self._pending if line not in there]
+
+    def _index(self, found: Record) -> None:
+        self._lines.append(found)
+        if found.event in VERDICTS:
+            self._verdicts[found.fingerprint, found.backend, found.backend_version] = found
+        model_id = found.model_id
+        self._totals[model_id] = self._totals.get(model_id, 0) + 1
+        if found.outcome == "pass":
+            self._passed[model_id] = self._passed.get(model_id, 0) + 1
+        self._latest[model_id] = found.ts
+
+    def _forget_old_rows(self) -> None:
+        while len(self._recent) > _RECENT:
+            del self._recent[next(iter(self._recent))]
+
+    def verdict(self, key: Key) -> RegistryRow | None:
+        """The newest canary or quarantine row about this content on this backend version.
+
+        Newest is what was written last, not what bears the latest time: clocks jump.
+        """
+        with self._mutex:
+            return self._verdict((key.fingerprint, str(key.backend), key.backend_version))
+
+    def _verdict(self, about: _About) -> RegistryRow | None:
+        for _, row in reversed(self._pending):
+            if _about(row) == about:
+                return row
+        found = self._verdicts.get(about)
+        return None if found is None else self._again(found)
+
+    def verdicts(self) -> dict[Key, RegistryRow]:
+        """Every verdict there is, by what it is about."""
+        with self._mutex:
+            abouts = {*self._verdicts, *(_about(row) for _, row in self._pending)}
+            known = {str(backend) for backend in Backend}
+            return {
+                Key(about[0], Backend(about[1]), about[2]): row
+                for about in abouts
+                if about is not None and about[1] in known
+                if (row := self._verdict(about)) is not None
+            }
+
+    def rows(
+        self,
+        model_id: str | None = None,
+        backend: str | None = None,
+        outcome: str | None = None,
+        since: float | None = None,
+        limit: int | None = None,
+    ) -> tuple[RegistryRow, ...]:
+        """The rows that fit every given filter, newest first.
+
+        Args:
+            since: Unix seconds; only rows of that moment or later.
+            limit: At most so many.
+        """
+        model_id = None if model_id is None else clean_line(model_id)
+
+        def fits(line: Record | RegistryRow) -> bool:
+            return (
+                (model_id is None or line.model_id == model_id)
+                and (backend is None or line.backend == backend)
+                and (outcome is None or line.outcome == outcome)
+                and (since is None or line.ts >= since)
+            )
+
+        def newest_first() -> Iterator[RegistryRow]:
+            yield from (row for _, row in reversed(self._pending) if fits(row))
+            for line in reversed(self._lines):
+                if fits(line):
+                    yield self._again(line)
+
+        with self._mutex:
+            found: list[RegistryRow] = []
+            if limit is not None and limit <= 0:
+                return ()
+            for fitting in newest_first():
+                found.append(fitting)
+                if limit is not None and len(found) >= limit:
+                    break
+            self._forget_old_rows()
+            return tuple(found)
+
+    def _again(self, found: Record) -> RegistryRow:
+        row = self._recent.get(found.offset)
+        if row is not None:
+            return row
+        content = parse(self._file.read(found))
+        if content is None:
+            # Unreadable now; what is known still decides, or trouble would un-quarantine.
+            metadata = {"event": found.event, "fingerprint": found.fingerprint}
+            _, _, ts, model_id, backend, version, outcome, _, _ = found
+            return RegistryRow(ts, model_id, backend, version, outcome, "", metadata)
+        row = self._recent[found.offset] = _row(content)
+        return row
+
+    def summary(self) -> dict[str, Tally]:
+        """How every model has fared, by model id."""
+        with self._mutex:
+            totals, passed = Counter(self._totals), Counter(self._passed)
+            latest = dict(self._latest)
+            for _, row in self._pending:
+                totals[row.model_id] += 1
+                passed[row.model_id] += row.outcome == "pass"
+                latest[row.model_id] = row.ts
+            return {
+                name: Tally(total, passed[name], total - passed[name], latest[name])
+                for name, total in totals.items()
+            }
+
+    def close(self) -> None:
+        """Let go of the file. Rows still pending are lost unless they were flushed before."""
+        with self._mutex:
+            self._file.close()

@@ -1,0 +1,90 @@
+"""What an engine does once a second: let time do its good, write what can wait, watch its disk."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from engine.home import Home
+from engine.lifecycle import Lifecycle
+from engine.memory import machine_memory
+from engine.services import Services
+from engine.statefile import StateFile
+from engine.text import clean_line
+from engine.types import Notice, Readiness
+
+TICK_S = 1.0
+_NOTICEABLE = 100
+"""Free memory is shown anew when it moved by this part of the budget."""
+
+
+class Upkeep:
+    """The engine's slow heartbeat."""
+
+    def __init__(
+        self,
+        services: Services,
+        state: StateFile,
+        home: Home,
+        lives: Mapping[str, Lifecycle],
+        retire: Callable[[str], None],
+    ) -> None:
+        """Args:
+        lives: The live models, as the engine keeps them.
+        retire: Unloads a model that has been idle for its keep-alive.
+        """
+        self._services = services
+        self._state = state
+        self._home = home
+        self._lives = lives
+        self._retire = retire
+        self._free_seen = 0
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        services = self._services
+        while True:
+            await asyncio.sleep(TICK_S)
+            for relief in services.quarantine.tick():
+                services.tell(relief)
+            for life in tuple(self._lives.values()):
+                self._look_after(life)
+            await asyncio.to_thread(self._write_what_waits)
+            self._show_disk_trouble()
+            free = machine_memory().available
+            if abs(free - self._free_seen) > services.budget.total // _NOTICEABLE:
+                self._free_seen = free
+                services.board.changed()
+
+    def _look_after(self, life: Lifecycle) -> None:
+        model, services = life.model, self._services
+        if (measured := model.view.measured_bytes) is not None:
+            services.budget.measure(model.id, measured)
+        if model.readiness is not Readiness.ROUTABLE:
+            return
+        model.change(
+            strikes=services.quarantine.strikes(model.key),
+            probation=services.quarantine.on_probation(model.key),
+        )
+        keep_alive = life.mission.keep_alive_s
+        idle = services.clock() - life.idle_since
+        if keep_alive and not model.requests and idle > keep_alive:
+            self._retire(model.id)
+
+    def _write_what_waits(self) -> None:
+        self._state.flush()
+        if self._services.registry.pending:
+            self._services.registry.flush_pending()
+
+    def _show_disk_trouble(self) -> None:
+        """Put up, or take down, a banner for each file that cannot be written."""
+        services = self._services
+        for part, trouble in (
+            ("registry", services.registry.trouble),
+            ("state", self._state.trouble),
+            ("events", services.events.trouble),
+            ("home", self._home.trouble),
+        ):
+            name = f"{part}-trouble"
+            if trouble:
+                services.board.notice(Notice(name, clean_line(trouble), "error"))
+            else:
+                services.board.unnotice(name)

@@ -1,0 +1,170 @@
+"""Why a worker ended or a load failed: what was seen, turned into one code.
+
+The table is that of the messages llama.cpp, mlx and mlx-lm print (facts, section 1.2). A line that
+no pattern knows stays unknown: a guessed cause sends the operator after the wrong remedy.
+"""
+
+import re
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.errors import RULES, Code
+from engine.text import clean, clean_line
+
+_TAIL_LINES = 12
+_MEMORY = re.compile(
+    r"OutOfMemory|out of memory|Insufficient Memory|failed to allocate|bad_alloc|MemoryError"
+    r"|Failed to create llama_context|failed with status 5",
+    re.IGNORECASE,
+)
+_LOAD_TABLE: tuple[tuple[re.Pattern[str], Code], ...] = (
+    (_MEMORY, Code.INSUFFICIENT_MEMORY),
+    (
+        re.compile(r"unknown model architecture|Model type .* not supported"),
+        Code.MODEL_UNSUPPORTED_ARCH,
+    ),
+    (
+        re.compile(
+            r"invalid ggml type|REMOVED|pre-tokenizer type|only supports up to version"
+            r"|no longer supported|endianness|unsupported dtype|requested number of bits"
+            r"|unsupported compressed-tensors|wrong number of tensors|parameters not in model"
+            r"|Expected shape"
+        ),
+        Code.MODEL_UNSUPPORTED_BACKEND,
+    ),
+    (
+        re.compile(
+            r"not within the file bounds|failed to read (magic|header|key|tensor)|invalid magic"
+            r"|failed to load GGUF split|invalid split|illegal split|missing tensor"
+            r"|check_tensor_dims|key not found|cannot find tokenizer|Missing \d+ parameters"
+            r"|json header length|Perhaps an incomplete|No safetensors|Unable to read"
+            r"|No such file or directory",
+        ),
+        Code.MODEL_INCOMPLETE,
+    ),
+    (re.compile(r"trust_remote_code|SecurityError"), Code.MODEL_UNSAFE),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerExit:
+    """The end of a worker as its supervisor saw it."""
+
+    at: float
+    status: int
+    """Exit status, or minus the signal's number."""
+    stderr_tail: str
+    """Sanitised."""
+    killed_for: str = ""
+    """Why the supervisor itself killed it (a deadline, a torn frame), else empty."""
+    out_of_memory: bool = False
+    """Whether the system's memory killer struck while the worker lived."""
+
+    @property
+    def signal(self) -> str | None:
+        """``SIGSEGV`` and the like, or None where it was no signal."""
+        if self.status >= 0:
+            return None
+        try:
+            return signal.Signals(-self.status).name
+        except ValueError:
+            return f"signal {-self.status}"
+
+    @property
+    def cause(self) -> str:
+        """The end in a word or a few, for a row."""
+        return self.killed_for or self.signal or f"exit {self.status}"
+
+    @property
+    def last_words(self) -> str:
+        """The last lines of standard error, for people."""
+        return "\n".join(self.stderr_tail.strip().splitlines()[-_TAIL_LINES:])
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A failure with its code. ``environment`` faults are not the model's and never count."""
+
+    code: Code
+    cause: str
+    detail: str
+    environment: bool = False
+
+    @property
+    def strike(self) -> bool:
+        """Whether it counts against the model."""
+        return RULES[self.code].strike or self.code is Code.MODEL_UNSTABLE
+
+
+def classify_exit(end: WorkerExit, *, loading: bool) -> Fault:
+    """Tell whose fault a worker's end was.
+
+    Args:
+        loading: Whether the model was still being loaded.
+    """
+    match = _memory_line(end.stderr_tail)
+    if not end.killed_for and (end.out_of_memory or match):
+        found = match or "the system's memory killer ended the worker"
+        return Fault(Code.INSUFFICIENT_MEMORY, "out of memory", found, environment=True)
+    detail = _last_line(end.stderr_tail)
+    if not loading:
+        return Fault(Code.MODEL_UNSTABLE, end.cause, detail)
+    timed_out = end.killed_for.startswith("load")
+    code = Code.MODEL_LOAD_TIMEOUT if timed_out else Code.MODEL_LOADER_CRASHED
+    return Fault(code, end.cause, detail)
+
+
+def classify_load_failure(kind: str, message: str, stderr_tail: str) -> Fault:
+    """Tell what a load that failed without killing the worker means.
+
+    Args:
+        kind: The exception's type, as the worker named it.
+        message: Its text. llama-cpp-python's is always the same, so standard error decides then.
+        stderr_tail: What the worker printed.
+    """
+    for text in (f"{kind}: {message}", stderr_tail):
+        for pattern, code in _LOAD_TABLE:
+            if found := pattern.search(text):
+                line = _line_around(text, found.start())
+                return Fault(code, code.value, clean_line(line), environment=True)
+    return Fault(Code.UNKNOWN_FAILURE, clean_line(kind, limit=60), clean_line(message, limit=400))
+
+
+def _memory_line(text: str) -> str:
+    tail = "\n".join(text.splitlines()[-40:])
+    found = _MEMORY.search(tail)
+    return clean_line(_line_around(tail, found.start()), limit=200) if found else ""
+
+
+def _line_around(text: str, position: int) -> str:
+    start = text.rfind("\n", 0, position) + 1
+    end = text.find("\n", position)
+    return text[start : end if end >= 0 else len(text)].strip()
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return clean_line(lines[-1], limit=200) if lines else ""
+
+
+def memory_kills() -> int:
+    """How often the system's memory killer has struck: a counter to compare before and after.
+
+    0 where the system does not tell (macOS): there an unexplained SIGKILL stays unexplained.
+    """
+    total = 0
+    for path, name in (("/proc/vmstat", "oom_kill"), ("/sys/fs/cgroup/memory.events", "oom_kill")):
+        try:
+            for line in Path(path).read_text().splitlines():
+                word, _, value = line.partition(" ")
+                if word == name:
+                    total += int(value)
+        except (OSError, ValueError):
+            continue
+    return total
+
+
+def read_tail(data: bytes) -> str:
+    """Standard error as text people may see."""
+    return clean(data.decode("utf-8", "backslashreplace"))

@@ -1,0 +1,67 @@
+"""How a worker is started and reached, as a protocol.
+
+A local process now, a process on another host of a cluster later: nothing above the supervisor
+knows where a model runs.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from engine.types import Backend
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """What kind of worker is wanted: one backend in one interpreter."""
+
+    backend: Backend
+    python: Path
+    runtime: str
+
+
+class SpawnError(Exception):
+    """No worker could be started; the text says why."""
+
+
+class Connection(Protocol):
+    """A started worker: bytes to and from it, and its end."""
+
+    pid: int
+    host: str
+
+    async def receive(self) -> bytes:
+        """The next bytes from the worker; empty once it has closed its side."""
+        ...
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the worker. Bytes for a dead worker vanish: its end says why."""
+        ...
+
+    def kill(self, signal_number: int) -> None:
+        """Send a signal; a worker already gone is no error."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait for the end: the exit status, or minus the signal's number."""
+        ...
+
+    async def stderr_tail(self) -> bytes:
+        """The last 64 KiB the worker wrote on its standard error, complete once it has ended."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the socket; the worker takes it as its order to end."""
+        ...
+
+
+class Placement(Protocol):
+    """Where workers come from."""
+
+    async def start(self, spawn: Spawn) -> Connection:
+        """Start a worker.
+
+        Raises:
+            SpawnError: the interpreter is missing or the machine has no room for a process.
+        """
+        ...

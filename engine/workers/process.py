@@ -1,0 +1,140 @@
+"""Workers as processes of this machine: spawned clean, reached over a socket, never orphaned."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+import engine
+from engine.workers.placement import Connection, Spawn, SpawnError
+
+STDERR_TAIL = 64 * 1024
+"""Bytes of standard error kept as evidence."""
+_CHUNK = 64 * 1024
+_STDERR_PATIENCE_S = 0.25
+# What a backend may need of the operator's environment. No key or token is among it: a parser bug
+# in a native library must not find secrets in the worker's memory (CVE-2026-7482).
+_KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH")
+_KEPT_PREFIXES = ("DYLD_", "CUDA_", "HIP_", "ROCR_", "METAL_", "MTL_", "MLX_", "GGML_", "OMP_")
+_SET = {
+    "GGML_NO_BACKTRACE": "1",  # or ggml starts a debugger on abort
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+def worker_environment(environment: dict[str, str]) -> dict[str, str]:
+    """The environment a worker gets: an allow-list of ``environment`` plus what it must have."""
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name in _KEPT or name.startswith(_KEPT_PREFIXES)
+    }
+    return kept | _SET
+
+
+class LocalProcess:
+    """One worker process and the socket to it."""
+
+    host = ""
+
+    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
+        self._process = process
+        self._channel = channel
+        self._tail = bytearray()
+        self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self.pid = process.pid
+        self._drain = asyncio.create_task(self._drain_stderr(), name=f"stderr-{self.pid}")
+        self._writer = asyncio.create_task(self._write(), name=f"writer-{self.pid}")
+
+    async def _drain_stderr(self) -> None:
+        pipe = self._process.stderr
+        while pipe is not None and (data := await pipe.read(_CHUNK)):
+            self._tail += data
+            del self._tail[:-STDERR_TAIL]
+
+    async def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            while True:
+                await loop.sock_sendall(self._channel, await self._outbox.get())
+
+    async def receive(self) -> bytes:
+        """The next bytes from the worker; empty at its end."""
+        try:
+            return await asyncio.get_running_loop().sock_recv(self._channel, _CHUNK)
+        except OSError:
+            return b""
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the worker."""
+        self._outbox.put_nowait(data)
+
+    def kill(self, signal_number: int) -> None:
+        """Send a signal, also to a worker that is stopped."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal_number)
+
+    async def wait(self) -> int:
+        """The exit status, or minus the signal's number."""
+        return await self._process.wait()
+
+    async def stderr_tail(self) -> bytes:
+        """The last of standard error; waits briefly for what is still in the pipe."""
+        # A grandchild may hold the pipe open for ever, hence the bound.
+        await asyncio.wait({self._drain}, timeout=_STDERR_PATIENCE_S)
+        return bytes(self._tail)
+
+    def close(self) -> None:
+        """Close the socket and stop listening."""
+        self._writer.cancel()
+        self._drain.cancel()
+        self._channel.close()
+
+
+class LocalPlacement:
+    """Starts workers on this machine with ``python -P -m engine.workers.child``."""
+
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        self._environment = worker_environment(dict(environment or os.environ))
+        # `-P` keeps the current folder off the path; another interpreter finds `engine` by this.
+        self._package_root = Path(engine.__file__).parent.parent
+
+    async def start(self, spawn: Spawn) -> Connection:
+        """Start a worker process.
+
+        Raises:
+            SpawnError: no process could be made of this interpreter.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            ours.setblocking(False)
+            process = await asyncio.create_subprocess_exec(
+                str(spawn.python),
+                "-P",
+                "-m",
+                "engine.workers.child",
+                "--backend",
+                spawn.backend.value,
+                "--fd",
+                str(theirs.fileno()),
+                "--parent",
+                str(os.getpid()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                cwd="/",
+                env=self._environment | {"PYTHONPATH": str(self._package_root)},
+            )
+        except OSError as error:
+            ours.close()
+            raise SpawnError(f"{spawn.python} did not start: {error}") from error
+        finally:
+            theirs.close()
+        return LocalProcess(process, ours)

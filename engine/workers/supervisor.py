@@ -1,0 +1,308 @@
+"""One worker under supervision: frames sorted by request, deadlines kept, its end explained.
+
+A worker that garbles a frame, falls silent or overstays is killed; whatever ended it, every
+request in flight learns of it once, and ``ended`` holds the one explanation.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from engine.settings import Deadlines
+from engine.workers.exits import WorkerExit, memory_kills, read_tail
+from engine.workers.placement import Connection, Placement, Spawn
+from engine.workers.protocol import (
+    PROTOCOL,
+    Cancel,
+    Decoder,
+    Delta,
+    Failed,
+    Finished,
+    FromWorker,
+    Generate,
+    Heartbeat,
+    Hello,
+    Load,
+    Loaded,
+    Probe,
+    Probed,
+    Progress,
+    ProtocolError,
+    Shutdown,
+    Stats,
+    ToWorker,
+    encode,
+    parse_from_worker,
+)
+
+_TICK_S = 0.25
+_EXIT_PATIENCE_S = 0.5
+"""How long a worker that closed its socket may take to be gone before it is killed."""
+
+T = TypeVar("T")
+Answer = Delta | Progress | Finished | Failed | WorkerExit
+"""What a request's queue holds; Finished, Failed and WorkerExit are each the last."""
+
+
+class WorkerDied(Exception):
+    """The worker ended while something was asked of it."""
+
+    def __init__(self, end: WorkerExit) -> None:
+        super().__init__(end.cause)
+        self.end = end
+
+
+class LoadFailed(Exception):
+    """The worker could not load the model, and lives to say so."""
+
+    def __init__(self, failed: Failed, stderr_tail: str) -> None:
+        super().__init__(failed.message)
+        self.failed = failed
+        self.stderr_tail = stderr_tail
+
+
+class Supervisor:
+    """Talks to one worker process and watches over it. Build with :meth:`start`."""
+
+    def __init__(self, connection: Connection, spawn: Spawn, deadlines: Deadlines) -> None:
+        loop = asyncio.get_running_loop()
+        self.spawn = spawn
+        self.pid = connection.pid
+        self.hello: asyncio.Future[Hello] = loop.create_future()
+        self.ended: asyncio.Future[WorkerExit] = loop.create_future()
+        self.stats: Stats | None = None
+        self.on_stats: Callable[[Stats], None] | None = None
+        self.on_death: Callable[[], None] | None = None
+        """Called at the end, while every request that was in flight still is."""
+        self._connection = connection
+        self._deadlines = deadlines
+        self._load: asyncio.Future[Loaded | Failed] | None = None
+        self._load_deadline_s = 0.0
+        self._on_progress: Callable[[Progress], None] | None = None
+        self._requests: dict[str, asyncio.Queue[Answer]] = {}
+        self._decoding: set[str] = set()
+        self._probes: dict[str, asyncio.Future[Probed]] = {}
+        self._spoke_at = self._worked_at = time.monotonic()
+        self._killed_for = ""
+        self._tear = ""
+        self._memory_kills = memory_kills()
+        self._reader = asyncio.create_task(self._read(), name=f"reader-{self.pid}")
+        self._watcher = asyncio.create_task(self._watch(), name=f"watch-{self.pid}")
+
+    @classmethod
+    async def start(cls, placement: Placement, spawn: Spawn, deadlines: Deadlines) -> "Supervisor":
+        """Start a worker; ``hello`` resolves once its backend is imported.
+
+        Raises:
+            SpawnError: no process could be started.
+        """
+        return cls(await placement.start(spawn), spawn, deadlines)
+
+    # -- what may be asked ----------------------------------------------------------------------
+
+    async def greeting(self) -> Hello:
+        """Wait for the worker's first frame. Raises WorkerDied."""
+        return await self._or_death(self.hello)
+
+    async def load(
+        self, frame: Load, on_progress: Callable[[Progress], None], deadline_s: float
+    ) -> Loaded:
+        """Load a model.
+
+        Args:
+            on_progress: Called with every progress frame of the load.
+            deadline_s: Longest silence between progress frames, in seconds.
+
+        Raises:
+            LoadFailed: the worker says it cannot.
+            WorkerDied: it died trying.
+        """
+        await self.greeting()
+        self._load = asyncio.get_running_loop().create_future()
+        self._load_deadline_s = deadline_s
+        self._on_progress = on_progress
+        self._worked_at = time.monotonic()
+        self._send(frame)
+        try:
+            answer = await self._or_death(self._load)
+        finally:
+            self._load = None
+        if isinstance(answer, Failed):
+            raise LoadFailed(answer, read_tail(await self._connection.stderr_tail()))
+        return answer
+
+    def generate(self, frame: Generate) -> "asyncio.Queue[Answer]":
+        """Start a request; its answers arrive in the queue, the last one ends it."""
+        queue: asyncio.Queue[Answer] = asyncio.Queue()
+        if self.ended.done():
+            queue.put_nowait(self.ended.result())
+            return queue
+        if not self._requests:
+            self._worked_at = time.monotonic()
+        self._requests[frame.id] = queue
+        self._send(frame)
+        return queue
+
+    def cancel(self, request_id: str) -> None:
+        """Ask for a request's end; its queue then receives Finished(cancelled)."""
+        if request_id in self._requests:
+            self._send(Cancel(id=request_id))
+
+    async def probe(self, frame: Probe, deadline_s: float) -> Probed:
+        """Ask a canary question.
+
+        Raises:
+            TimeoutError: no answer within ``deadline_s`` seconds.
+            WorkerDied: the worker died of it.
+        """
+        future: asyncio.Future[Probed] = asyncio.get_running_loop().create_future()
+        self._probes[frame.id] = future
+        self._send(frame)
+        try:
+            return await asyncio.wait_for(self._or_death(future), deadline_s)
+        finally:
+            self._probes.pop(frame.id, None)
+
+    def kill(self, reason: str, signal_number: int = signal.SIGKILL) -> None:
+        """Kill the worker; ``reason`` becomes the cause of its end."""
+        self._killed_for = self._killed_for or reason
+        self._connection.kill(signal_number)
+
+    async def stop(self, grace_s: float) -> WorkerExit:
+        """End the worker: ask, wait ``grace_s`` seconds, then kill. Safe to call twice."""
+        self._killed_for = self._killed_for or "stopped"
+        if not self.ended.done():
+            self._send(Shutdown())
+            await asyncio.wait({self.ended}, timeout=grace_s)
+        if not self.ended.done():
+            self._connection.kill(signal.SIGKILL)
+        return await asyncio.shield(self.ended)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the worker has not ended."""
+        return not self.ended.done()
+
+    # -- how it works ---------------------------------------------------------------------------
+
+    def _send(self, frame: ToWorker) -> None:
+        self._connection.send(encode(frame))
+
+    async def _or_death(self, future: "asyncio.Future[T]") -> T:
+        waited: set[asyncio.Future[Any]] = {future, self.ended}
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if future.done():
+            return future.result()
+        raise WorkerDied(self.ended.result())
+
+    async def _read(self) -> None:
+        decoder = Decoder()
+        try:
+            while data := await self._connection.receive():
+                self._spoke_at = time.monotonic()
+                for body in decoder.feed(data):
+                    self._dispatch(parse_from_worker(body))
+            if decoder.torn and not self._killed_for:
+                self._torn("the connection ended inside a frame")
+        except ProtocolError as error:
+            self._torn(str(error))
+        await self._bury()
+
+    def _torn(self, what: str) -> None:
+        # A worker that died inside a write tears its last frame; then its own end is the cause.
+        self._tear = f"torn frame: {what}"
+
+    def _dispatch(self, frame: FromWorker) -> None:
+        match frame:
+            case Hello():
+                if frame.protocol != PROTOCOL:
+                    raise ProtocolError(f"speaks protocol {frame.protocol}, not {PROTOCOL}")
+                if not self.hello.done():
+                    self.hello.set_result(frame)
+            case Progress(id=None):
+                self._worked_at = self._spoke_at
+                if self._on_progress is not None:
+                    self._on_progress(frame)
+            case Loaded() | Failed(id=None):
+                if self._load is not None and not self._load.done():
+                    self._load.set_result(frame)
+            case Delta() | Progress() | Finished() | Failed():
+                self._answer(frame)
+            case Probed():
+                self._worked_at = self._spoke_at
+                if (probe := self._probes.get(frame.id)) and not probe.done():
+                    probe.set_result(frame)
+            case Stats():
+                self.stats = frame
+                if self.on_stats is not None:
+                    self.on_stats(frame)
+            case Heartbeat():
+                pass
+
+    def _answer(self, frame: Delta | Progress | Finished | Failed) -> None:
+        self._worked_at = self._spoke_at
+        queue = self._requests.get(frame.id or "")
+        if queue is None or frame.id is None:
+            return
+        if isinstance(frame, Delta):
+            self._decoding.add(frame.id)
+        elif isinstance(frame, Finished | Failed):
+            del self._requests[frame.id]
+            self._decoding.discard(frame.id)
+        queue.put_nowait(frame)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            if overdue := self._overdue(time.monotonic()):
+                self.kill(overdue)
+                return
+
+    def _overdue(self, now: float) -> str:
+        """Which deadline has passed, in words, or empty."""
+        limits = self._deadlines
+        silent, idle = now - self._spoke_at, now - self._worked_at
+        if not self.hello.done():
+            return f"start took over {limits.start_s:g} s" if silent > limits.start_s else ""
+        if self._load is not None:
+            late = idle > self._load_deadline_s
+            return f"load silent for {self._load_deadline_s:g} s" if late else ""
+        if self._probes:
+            return ""  # the canary keeps its own deadlines
+        if self._requests:
+            # A request behind others in the queue is not silent while those progress.
+            limit = limits.silence_s if self._decoding else limits.first_token_s
+            return f"hang: silent for {limit:g} s" if idle > limit else ""
+        late = silent > limits.heartbeat_s
+        return f"hang: no heartbeat for {limits.heartbeat_s:g} s" if late else ""
+
+    async def _bury(self) -> None:
+        """See the worker off: wait for its exit, say why, and tell everybody who waits."""
+        exited = asyncio.ensure_future(self._connection.wait())
+        await asyncio.wait({exited}, timeout=_EXIT_PATIENCE_S)
+        if not exited.done():
+            self.kill(self._tear or "closed its socket and stayed")
+        status = await exited
+        tail = read_tail(await self._connection.stderr_tail())
+        killed_for = self._killed_for or (self._tear if status >= 0 else "")
+        unexplained = status == -signal.SIGKILL and not killed_for
+        end = WorkerExit(
+            at=time.time(),
+            status=status,
+            stderr_tail=tail,
+            killed_for=killed_for,
+            # macOS does not count its memory kills; there an unexplained SIGKILL is jetsam's.
+            out_of_memory=unexplained
+            and (sys.platform == "darwin" or memory_kills() > self._memory_kills),
+        )
+        self._watcher.cancel()
+        self._connection.close()
+        if self.on_death is not None:
+            self.on_death()
+        self.ended.set_result(end)
+        for queue in self._requests.values():
+            queue.put_nowait(end)
+        self._requests.clear()

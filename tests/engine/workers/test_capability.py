@@ -1,0 +1,218 @@
+"""What runtimes answer of themselves, and what becomes of the answers."""
+
+import json
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engine.admission.facts import Facts
+from engine.admission.gate import explain
+from engine.admission.questions import questions
+from engine.catalog.starter import starter_entries, starter_file
+from engine.settings import Settings
+from engine.types import Backend
+from engine.workers.capability import FILE, Capabilities
+
+PYTHON = Path(sys.executable)
+
+
+@pytest.fixture
+def capabilities(tmp_path: Path) -> Capabilities:
+    return Capabilities(tmp_path / "home", lambda: 7.0)
+
+
+def fake_python(folder: Path, script: str) -> Path:
+    """An interpreter that does something else."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+# -- the real runtimes --------------------------------------------------------------------------
+
+
+@pytest.mark.real
+def test_llama_cpp_answers_for_architectures_and_pre_tokenizers(
+    capabilities: Capabilities, tmp_path: Path
+) -> None:
+    names = ["llama", "qwen3", "nonesuch", "pre:gpt-4o", "pre:nonesuch", "x\x1b[2J"]
+    answer = capabilities.ask(Backend.GGUF, PYTHON, names)
+    assert not answer.error
+    assert answer.supports == {
+        "llama": True,
+        "qwen3": True,
+        "nonesuch": False,
+        "pre:gpt-4o": True,
+        "pre:nonesuch": False,
+        "x\x1b[2J": False,
+    }
+    assert answer.ggml_types is not None
+    assert answer.ggml_types >= 40
+    assert capabilities.versions(Backend.GGUF, PYTHON).version == answer.version
+    # The real starter passes the gate on what the runtime itself said.
+    source = starter_file()
+    assert source is not None
+    entry = starter_entries(Settings(home=tmp_path), source)[0]
+    capabilities.ask(Backend.GGUF, PYTHON, questions(entry))
+    facts = Facts(
+        backend_version=answer.version,
+        supports=lambda name: capabilities.known(answer.version, Backend.GGUF, name),
+        ggml_types=capabilities.ggml_types(answer.version),
+        budget=10**12,
+    )
+    explanation = explain(entry, facts)
+    assert explanation.admitted
+    assert all(check.result == "pass" for check in explanation.checks)
+
+
+@pytest.mark.real
+def test_mlx_lm_answers_by_its_own_list_and_remapping(capabilities: Capabilities) -> None:
+    answer = capabilities.ask(
+        Backend.MLX,
+        PYTHON,
+        [
+            "llama",
+            "llama/LlamaForCausalLM",
+            "kimi_k2",
+            "base",
+            "nonesuch",
+            "../utils",
+            "bailing_hybrid/BailingMoeV3ForCausalLM",
+            "tokenizer:LlamaTokenizer",
+            "tokenizer:TikTokenTokenizer",
+        ],
+    )
+    assert not answer.error
+    assert [name for name, known in sorted(answer.supports.items()) if known] == [
+        "bailing_hybrid/BailingMoeV3ForCausalLM",
+        "kimi_k2",
+        "llama",
+        "llama/LlamaForCausalLM",
+        "tokenizer:LlamaTokenizer",
+    ]
+    assert capabilities.versions(Backend.MLX, PYTHON).version == answer.version
+
+
+# -- the cache ----------------------------------------------------------------------------------
+
+ANSWER = json.dumps(
+    {"version": "llama-cpp-python 9.9", "error": "", "supports": {"a": True}, "ggml_types": 50}
+)
+
+
+def test_answers_are_kept_for_their_version_only(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    python = fake_python(tmp_path, f"echo '{ANSWER}'")
+    Capabilities(home, lambda: 7.0).ask(Backend.GGUF, python, ["a"])
+    again = Capabilities(home)
+    assert again.known("llama-cpp-python 9.9", Backend.GGUF, "a") is True
+    assert again.known("llama-cpp-python 9.9", Backend.GGUF, "b") is None
+    assert again.known("llama-cpp-python 9.10", Backend.GGUF, "a") is None
+    assert again.known("llama-cpp-python 9.9", Backend.MLX, "a") is None
+    assert again.ggml_types("llama-cpp-python 9.9") == 50
+    assert stat.S_IMODE((home / FILE).stat().st_mode) == 0o600
+    assert [path.name for path in home.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"\xff\xfe", b"{}", b'{"format":1,"runtimes":{"a":3}}', b"[" * 9999],
+)
+def test_a_damaged_cache_is_forgotten_and_rebuilt(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    capabilities = Capabilities(tmp_path)
+    assert capabilities.known("llama-cpp-python 9.9", Backend.GGUF, "a") is None
+    capabilities.ask(Backend.GGUF, fake_python(tmp_path, f"echo '{ANSWER}'"), ["a"])
+    assert Capabilities(tmp_path).known("llama-cpp-python 9.9", Backend.GGUF, "a") is True
+
+
+def test_a_cache_that_is_a_fifo_or_a_home_that_cannot_be_written_stops_nothing(
+    tmp_path: Path,
+) -> None:
+    os.mkfifo(tmp_path / FILE)
+    assert Capabilities(tmp_path).known("x", Backend.GGUF, "a") is None
+    (tmp_path / "file").write_text("")
+    capabilities = Capabilities(tmp_path / "file")
+    answer = capabilities.ask(Backend.GGUF, fake_python(tmp_path, f"echo '{ANSWER}'"), ["a"])
+    assert answer.supports == {"a": True}
+    assert capabilities.known("llama-cpp-python 9.9", Backend.GGUF, "a") is True
+
+
+# -- trouble ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("kill -ILL $$", "SIGILL"),
+        ("echo boom >&2; kill -ABRT $$", "boom"),
+        ("exit 3", "status 3"),
+        ("echo not json", "no answer"),
+        ("echo '[]'", "no answer"),
+        ("""echo '{"version": "", "error": "mlx-lm is not installed"}'""", "not installed"),
+        ("printf '\\033[2J' >&2; exit 1", "no answer"),
+    ],
+)
+def test_a_runtime_that_cannot_answer_says_why_and_is_not_remembered(
+    tmp_path: Path, script: str, words: str
+) -> None:
+    capabilities = Capabilities(tmp_path / "home")
+    python = fake_python(tmp_path, script)
+    answer = capabilities.ask(Backend.MLX, python, ["llama"])
+    assert words in answer.error
+    assert "\x1b" not in answer.error
+    assert not answer.supports
+    assert words in capabilities.versions(Backend.MLX, python).error
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_runtime_that_never_answers_is_ended(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    python = fake_python(tmp_path, f"sleep 600 & echo $! > {pid}; wait")
+    answer = Capabilities(tmp_path, timeout_s=0.5).ask(Backend.GGUF, python, ["llama"])
+    assert "no answer within" in answer.error
+    sleeper = int(pid.read_text())
+    deadline = time.monotonic() + 10
+    while not ended(sleeper):  # the signal is sent; the system takes a moment to obey
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or only waits for somebody to collect its status."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_missing_interpreter(capabilities: Capabilities, tmp_path: Path) -> None:
+    assert "did not start" in capabilities.versions(Backend.GGUF, tmp_path / "none").error
+
+
+def test_the_child_gets_no_secret(tmp_path: Path) -> None:
+    out = tmp_path / "environment"
+    python = fake_python(tmp_path, f"env > {out}; exit 1")
+    environment = {"PATH": os.environ["PATH"], "HF_TOKEN": "hidden", "OPENAI_API_KEY": "hidden"}
+    Capabilities(tmp_path, environment=environment).ask(Backend.GGUF, python, ["llama"])
+    assert "hidden" not in out.read_text()
+    assert "PATH=" in out.read_text()
+
+
+def test_names_no_architecture_has_are_never_asked(tmp_path: Path) -> None:
+    out = tmp_path / "arguments"
+    python = fake_python(tmp_path, f"echo \"$@\" > {out}; echo '{ANSWER}'")
+    answer = Capabilities(tmp_path).ask(Backend.GGUF, python, ["a", "b c", "x\0y", "", "é"])
+    assert answer.supports == {"a": True, "b c": False, "x\0y": False, "": False, "é": False}
+    assert out.read_text().split()[-2:] == ["gguf", "a"]
+
+
+def test_the_simulated_runtime_knows_everything(capabilities: Capabilities) -> None:
+    assert capabilities.known("simulated 2.0", Backend.SIMULATED, "anything") is True
+    assert capabilities.versions(Backend.SIMULATED, PYTHON).version == "simulated 1.0"
