@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from textual import events, on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
 from textual.filter import Monochrome, NoColor
 from textual.reactive import reactive
 from textual.screen import Screen
@@ -31,6 +32,7 @@ from console.screens.small import SmallScreen, is_small
 from console.status import Glyphs
 from console.terminal import clipboard_sequence, on_end_signals
 from console.theme import FALLBACK, THEMES, theme_name
+from console.wire import lean_driver
 from engine import Decision, EngineError, EngineFace, EngineSnapshot
 
 NOTHING = EngineSnapshot(version=-1, taken_at=0.0)
@@ -55,6 +57,7 @@ class LmxApp(App[None], inherit_bindings=False):
     CSS_PATH = ["app.tcss", "screens/dashboard.tcss"]  # noqa: RUF012 - Textual's own declaration
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "command('quit')", "quit", show=False, id="quit.anywhere"),
         Binding("ctrl+c", "interrupt", "interrupt", show=False, id="interrupt"),
@@ -112,6 +115,10 @@ class LmxApp(App[None], inherit_bindings=False):
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Our colour names under themes that do not define them."""
         return FALLBACK
+
+    def get_driver_class(self) -> type[Driver]:
+        """The platform's driver, writing differences only."""
+        return lean_driver(super().get_driver_class())
 
     def get_default_screen(self) -> Screen[Any]:
         """The dashboard."""

@@ -42,7 +42,8 @@ def canary_lines(model: ModelView | None, width: int, glyphs: Glyphs) -> tuple[L
         lines.append(spread(start, end, width))
     verdict = _verdict(run, glyphs)
     if verdict is not None:
-        lines += [(), (Cell(" " + cut(verdict.text, width - 2, glyphs.ellipsis), verdict.style),)]
+        text = " " + cut(verdict.text, width - 2, glyphs.ellipsis)
+        lines.append((Cell(text, verdict.style),))
     return tuple(lines)
 
 
@@ -55,11 +56,11 @@ def _verdict(run: CanaryView, glyphs: Glyphs) -> Cell | None:
         return None
     if not run.passed:
         return Cell(f"failed: {tidy(run.reason, ascii_only=glyphs.ascii_only)}", "bad")
-    parts = [f"passed {run.done}/{len(run.steps)}"]
+    parts = ["passed"]
     if run.tokens_per_second is not None:
         parts.append(f"{rate_text(run.tokens_per_second)} tok/s")
     if run.ttft_ms is not None:
-        parts.append(f"first token {ms_text(run.ttft_ms)}")
+        parts.append(f"ttft {ms_text(run.ttft_ms)}")
     return Cell(f" {glyphs.dot} ".join(parts), "ok")
 
 

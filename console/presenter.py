@@ -48,6 +48,7 @@ class ViewOptions:
 
     width: int
     side_width: int
+    note_width: int
     now: float
     filter: str = ""
     sort: str = "name"
@@ -65,7 +66,7 @@ class Picture:
     """Model ids in the order of ``rows``."""
     heading: Line
     rows: tuple[Line, ...]
-    note: Line
+    note: tuple[Line, ...]
     models_title: str
     models_subtitle: str
     canary_title: str
@@ -145,7 +146,7 @@ def present(snapshot: EngineSnapshot, options: ViewOptions) -> Picture:
         ids=tuple(model.id for model in models),
         heading=heading(options.width),
         rows=rows,
-        note=note_line(chosen, options),
+        note=note_lines(chosen, options),
         models_title=f"Models {len(models)}/{len(snapshot.models)}" if options.filter else "Models",
         models_subtitle=f"filter: {tidy(options.filter, limit=30)}" if options.filter else "",
         canary_title=canary_title(chosen, side, glyphs),
@@ -166,38 +167,38 @@ def _empty(snapshot: EngineSnapshot, options: ViewOptions) -> Line:
                      options.width, options.glyphs.ellipsis), "dim"),)  # fmt: skip
 
 
-def note_line(model: ModelView | None, options: ViewOptions) -> Line:
-    """One line about the selected model: what is wrong and the remedy, or what it is."""
+def note_lines(model: ModelView | None, options: ViewOptions) -> tuple[Line, ...]:
+    """Two lines about the selected model: what is wrong and the remedy, or what it is and where.
+
+    The id is given whole here, since its row may have had to shorten it.
+    """
     if model is None:
         return ()
-    glyphs, width = options.glyphs, options.width
+    glyphs, width = options.glyphs, options.note_width
+    dot = f" {glyphs.dot} "
 
-    def say(text: str, style: str) -> Line:
-        text = tidy(text, ascii_only=glyphs.ascii_only)
+    def say(style: str, *parts: str) -> Line:
+        text = tidy(dot.join(part for part in parts if part), ascii_only=glyphs.ascii_only)
         return (Cell(" " + cut(text, width - 2, glyphs.ellipsis), style),)
 
-    dot = f" {glyphs.dot} "
-    if model.refusal is not None and model.readiness is Readiness.UNLOADED:
-        key = "o overrides" if model.refusal.overridable else ""
-        return say(
-            dot.join(part for part in (model.refusal.message, model.refusal.remedy, key) if part),
-            "refused",
-        )
-    if model.reason:
-        return say(model.reason, sign_of(model).style if model.evidence else "warn")
-    if model.evidence is not None:
-        return say(f"last failure: {model.evidence.cause} {model.evidence.detail}", "warn")
-    facts = (
+    context = model.context or model.context_trained
+    facts = say(
+        "dim",
+        model.id,
         model.architecture,
         model.quantisation,
-        model.backend_version,
-        f"{model.context or model.context_trained:,} context"
-        if model.context or model.context_trained
-        else "",
-        "no chat template, completions only" if not model.chat else "",
+        f"{context:,} context" if context else "",
+        "" if model.chat else "no chat template, completions only",
         "built on its first load" if model.buildable else "",
     )
-    return say(dot.join(fact for fact in facts if fact), "dim")
+    if model.refusal is not None and model.readiness is Readiness.UNLOADED:
+        key = "o overrides" if model.refusal.overridable else ""
+        return say("refused", model.refusal.message), say("warn", model.refusal.remedy, key)
+    if model.reason:
+        return say("warn", model.reason), facts
+    if model.evidence is not None:
+        return say("warn", f"last failure: {model.evidence.cause}", model.evidence.detail), facts
+    return facts, say("dim", model.backend_version, model.path)
 
 
 def header_line(

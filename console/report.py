@@ -71,7 +71,7 @@ def check_lines(check: Check, width: int, glyphs: Glyphs, *, column: int = 14) -
     found = tidy(check.found, ascii_only=glyphs.ascii_only)
     if quiet:
         return [(*head, Cell(cut(found, max(width - used - 1, 0), glyphs.ellipsis), "dim"))]
-    code = check.code or ""
+    code = tidy(check.code or "", limit=40)
     reach = "  override skips it" if check.overridable else ""
     lines: list[Line] = [(*head, Cell(code, "bad"), Cell(reach, "dim"))]
     indent = " " * 3
@@ -82,7 +82,10 @@ def check_lines(check: Check, width: int, glyphs: Glyphs, *, column: int = 14) -
         ("remedy", check.remedy, "warn"),
     ):
         told = safe(text, glyphs, limit=2000)
-        lines += [(Cell(indent), *line) for line in labelled(label, told, width - 3, style)]
+        lines += [
+            (Cell(indent), *line)
+            for line in labelled(label, told, width - 3, style, column=max(column, 9))
+        ]
     return lines
 
 

@@ -72,18 +72,20 @@ def model_row(model: ModelView, width: int, now: float, glyphs: Glyphs) -> Line:
     sign = sign_of(model)
     live = model.readiness is not Readiness.UNLOADED
     name = tidy(model.id, ascii_only=glyphs.ascii_only)
+    # Few styles in a row: each run of another one costs bytes at every repaint.
+    quiet = "text" if live else "idle"
     badges = _badges(model) if model.backend is not Backend.SIMULATED else _badges(model)[:-1]
     room = columns.name - sum(len(badge) + 1 for badge in badges)
     cells = [
         Cell(f" {glyphs.of(sign)} ", sign.style),
-        Cell(left(shorten(name, room, glyphs.ellipsis), room), "name" if live else "text"),
+        Cell(left(shorten(name, room, glyphs.ellipsis), room), quiet),
     ]
     for badge in badges:
         cells += [Cell(" "), Cell(badge, "sim" if badge == SIMULATED else "badge")]
     on = SIMULATED if model.backend is Backend.SIMULATED else model.backend.value
-    cells.append(Cell(" " + left(on, 4), "sim" if on == SIMULATED else "dim"))
+    cells.append(Cell(" " + left(on, 4), "sim" if on == SIMULATED else quiet))
     estimate = model.estimate.total if model.estimate is not None else model.weight_bytes
-    cells.append(Cell(" " + right(size_text(estimate), 7), "text" if live else "dim"))
+    cells.append(Cell(" " + right(size_text(estimate), 7), quiet))
     if columns.measured:
         cells.append(Cell(right(size_text(model.measured_bytes), columns.measured), "text"))
     state = tidy(state_text(model, now), ascii_only=glyphs.ascii_only)
@@ -93,13 +95,13 @@ def model_row(model: ModelView, width: int, now: float, glyphs: Glyphs) -> Line:
         return tuple(cells)
     cells.append(Cell("  " + left(state, _STATE, glyphs.ellipsis), sign.style))
     strikes = glyphs.strikes(model.strikes, min(model.strike_limit, 3))
-    cells.append(Cell(" " + left(strikes, 3), "bad" if model.strikes else "dim"))
+    cells.append(Cell(" " + left(strikes, 3), "bad" if model.strikes else "text"))
     idle = "" if model.idle_since is None else age_text(now - model.idle_since)
     for figure, wide, style in (
         (str(model.requests or ""), columns.requests, "text"),
         (rate_text(model.tokens_per_second), columns.speed, "text"),
-        (context_text(model.context), columns.context, "dim"),
-        (idle, columns.idle, "dim"),
+        (context_text(model.context), columns.context, "text"),
+        (idle, columns.idle, "text"),
     ):
         if wide:
             cells.append(Cell(right(figure, wide), style))

@@ -1,7 +1,9 @@
 """Writes that are still there after a crash of the process or of the machine."""
 
+import errno
 import fcntl
 import os
+import stat
 import sys
 import time
 from contextlib import suppress
@@ -44,10 +46,13 @@ def write_all(descriptor: int, data: bytes) -> None:
 def replace(path: Path, data: bytes) -> None:
     """Put ``data`` in the place of ``path`` in one step: readers see the old or the new, whole.
 
+    One writer at a time: its caller holds a lock, so the fresh file needs no name of its own and
+    a killed writer leaves one behind at most.
+
     Raises:
         OSError: it could not be written; ``path`` is as it was.
     """
-    fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
+    fresh = path.with_name(f"{path.name}.new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
     descriptor = os.open(fresh, flags, PRIVATE_FILE)
     try:
@@ -87,6 +92,19 @@ def keep_aside(path: Path, data: bytes, now: float) -> Path:
         raise
     sync_folder(path.parent)
     return aside
+
+
+def read(path: Path, limit: int) -> bytes:
+    """The first ``limit`` bytes of a file; never waits for a FIFO or a device to answer.
+
+    Raises:
+        OSError: it cannot be read, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        return file.read(limit)
 
 
 def free_name(path: Path, now: float) -> Path:

@@ -36,6 +36,8 @@ def _event(line: bytes) -> Event | None:
 
 def _lines_backwards(path: Path) -> list[bytes]:
     """The last lines of a file, newest first, at most the last few megabytes."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         start = max(0, size - 16 * _CHUNK)
@@ -168,11 +170,16 @@ class EventLog:
 
     def _open_for(self, more: int) -> int:
         """The file to write ``more`` bytes to, rotated if it is full. Raises OSError."""
-        if self._descriptor is not None and self._size and self._size + more > self._limit:
-            self.close()
-            for number in range(FILES - 1, 0, -1):
-                with suppress(FileNotFoundError):
-                    self._numbered(number - 1).replace(self._numbered(number))
+        descriptor = self._open()
+        if not self._size or self._size + more <= self._limit:
+            return descriptor
+        self.close()
+        for number in range(FILES - 1, 0, -1):
+            with suppress(FileNotFoundError):
+                self._numbered(number - 1).replace(self._numbered(number))
+        return self._open()
+
+    def _open(self) -> int:
         if self._descriptor is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
             self._descriptor = os.open(self.path, flags, disk.PRIVATE_FILE)

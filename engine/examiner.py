@@ -97,7 +97,7 @@ class Examiner:
         model = self._settings.model.get(entry.id)
         if options.reserve_gb is None and model is not None and model.reserve_gb:
             options = replace(options, reserve_gb=model.reserve_gb)
-        self._ask(entry, runtime)
+        runtime = self._ask(entry, runtime)
         facts = replace(
             self._facts(),
             runtime=runtime.name,
@@ -106,21 +106,27 @@ class Examiner:
             supports=lambda arch: self._capabilities.known(runtime.version, entry.backend, arch),
             ggml_types=self._capabilities.ggml_types(runtime.version),
             signatures=self._signatures,
+            roots=self._settings.folders,
             context=self.context(entry, options),
             slots=self._settings.slots,
             fingerprint=print_of or fingerprint(entry),
         )
         return explain(entry, facts, options, release=release)
 
-    def _ask(self, entry: CatalogEntry, runtime: Runtime) -> None:
-        """Have the runtime asked what it has not been asked yet about this model."""
+    def _ask(self, entry: CatalogEntry, runtime: Runtime) -> Runtime:
+        """Have the runtime asked what it has not been asked yet about this model.
+
+        A backend that dies at import shows itself only here; the runtime then has its ``error``.
+        """
         if runtime.error or entry.backend is Backend.SIMULATED:
-            return
+            return runtime
         known = self._capabilities.known
         unasked = [
             question
             for question in questions(entry)
             if known(runtime.version, entry.backend, question) is None
         ]
-        if unasked:
-            self._capabilities.ask(entry.backend, Path(runtime.python), unasked)
+        if not unasked:
+            return runtime
+        answer = self._capabilities.ask(entry.backend, Path(runtime.python), unasked)
+        return replace(runtime, error=answer.error)

@@ -174,7 +174,7 @@ def check_home(path: Path) -> None:
 def read_engine(path: Path) -> tuple[int, str, float] | None:
     """What ``engine.json`` says: pid, address and start; None when it says nothing readable."""
     try:
-        about = json.loads(path.read_bytes()[: 64 * 1024])
+        about = json.loads(disk.read(path, 64 * 1024))
         return int(about["pid"]), clean_line(str(about["address"])), float(about["since"])
     except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return None

@@ -67,6 +67,7 @@ class Lifecycle:
         if self._worker is None or view.draining or view.readiness is not Readiness.ROUTABLE:
             raise EngineError(not_ready(view))
         self._idle.clear()
+        self.model.change(idle_since=None)
         chat = LiveChat(
             self.model, self._worker, frame, client, self._request_ended, self._services.clock
         )
@@ -299,7 +300,7 @@ class Lifecycle:
             tokens_per_second=verdict.tokens_per_second,
             reason="",
         )
-        self.idle_since = self._services.clock()
+        self._now_idle()
         self._services.say("model_proved", "canary_pending → routable", model_id=self.model.id)
         self._settle(None)
 
@@ -315,10 +316,14 @@ class Lifecycle:
             for r in self.model.requests.values()
         )
 
+    def _now_idle(self) -> None:
+        self.idle_since = self._services.clock()
+        self.model.change(idle_since=self.idle_since)
+
     def _request_ended(self, end: ChatEnd) -> None:
         if not self.model.requests:
             self._idle.set()
-            self.idle_since = self._services.clock()
+            self._now_idle()
         if end.tokens_per_second:
             self.model.change(tokens_per_second=end.tokens_per_second)
         if end.reason in ("stop", "length"):

@@ -23,9 +23,10 @@ _NAMED = 5
 
 
 def gigabytes(size: float) -> str:
-    """A size for people, in units of 10^9 bytes, with a precision that fits it."""
-    value = size / 1e9
-    return f"{value:.0f} GB" if value >= 100 else f"{value:.1f} GB"
+    """A size for people, decimal, with a precision that fits it."""
+    if size < 1e9:
+        return f"{size / 1e6:.0f} MB"
+    return f"{size / 1e9:.0f} GB" if size >= 100e9 else f"{size / 1e9:.1f} GB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,15 @@ class Memory:
     """Free, with file cache counted as free."""
 
 
-def machine_memory() -> Memory:
-    """Measure it; a cgroup's limit counts as the machine's size."""
+def machine_memory(cgroups: Iterable[Path] | None = None) -> Memory:
+    """Measure it; a cgroup's limit counts as the machine's size.
+
+    Args:
+        cgroups: The folders of this process's cgroup and those above it; None looks them up.
+    """
     system = psutil.virtual_memory()
     total, available = int(system.total), int(system.available)
-    for folder in _cgroup_folders():
+    for folder in cgroup_folders() if cgroups is None else cgroups:
         limit = _number(folder / "memory.max")
         if limit is None or limit >= total:
             continue
@@ -51,7 +56,7 @@ def machine_memory() -> Memory:
     return Memory(total, min(available, total))
 
 
-def _cgroup_folders(proc: Path = Path("/proc/self/cgroup")) -> Iterable[Path]:
+def cgroup_folders(proc: Path = Path("/proc/self/cgroup"), root: Path = _CGROUPS) -> Iterable[Path]:
     """This process's cgroup (v2) and every one above it; the tightest limit holds."""
     try:
         lines = proc.read_text("utf-8", "replace").splitlines()
@@ -59,8 +64,8 @@ def _cgroup_folders(proc: Path = Path("/proc/self/cgroup")) -> Iterable[Path]:
         return []
     for line in lines:
         if line.startswith("0::"):
-            here = _CGROUPS / line[3:].strip().lstrip("/")
-            return [f for f in (here, *here.parents) if f == _CGROUPS or _CGROUPS in f.parents]
+            here = root / line[3:].strip().lstrip("/")
+            return [f for f in (here, *here.parents) if f == root or root in f.parents]
     return []
 
 

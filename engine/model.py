@@ -23,6 +23,7 @@ BLANK: dict[str, object] = {
     "probation": False,
     "draining": False,
     "context": None,
+    "idle_since": None,
 }
 """View fields that mean nothing once a model is no longer live."""
 

@@ -96,6 +96,8 @@ class Registry:
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self._file = LedgerFile(path, clock)
+        # Whoever writes may have to wait for another process; readers must not wait with it.
+        self._writing = threading.RLock()
         self._mutex = threading.RLock()
         self._lines: list[Record] = []
         self._verdicts: dict[_About, Record] = {}
@@ -134,14 +136,16 @@ class Registry:
 
         Returns whether anything changed.
         """
-        with self._mutex:
-            if not self._file.changed():
-                return False
-            before = len(self._lines)
-            look = self._file.look(repair=False)
-            self._take_in(look)
-            if self._file.changed():  # still not at rest: torn, or just being appended to
-                with suppress(RegistryTrouble), self._file.locked():
+        with self._writing:
+            with self._mutex:
+                if not self._file.changed():
+                    return False
+                before = len(self._lines)
+                look = self._file.look(repair=False)
+                self._take_in(look)
+                torn = self._file.changed()  # not at rest: damaged, or just being appended to
+            if torn:
+                with suppress(RegistryTrouble), self._file.locked(), self._mutex:
                     look = self._file.look(repair=True)
                     self._take_in(look)
             self.trouble = str(look.trouble) if look.trouble else None
@@ -161,7 +165,7 @@ class Registry:
             raise ValueError(f"no registry row: {line[:200]!r}")
         with self._mutex:
             self._pending.append((line, _row(content)))
-            self.flush_pending()
+        self.flush_pending()
 
     def flush_pending(self) -> int:
         """Write what could not be written before and return how many rows that were.
@@ -169,29 +173,32 @@ class Registry:
         Raises:
             RegistryTrouble: it still cannot be written.
         """
-        with self._mutex:
+        with self._writing:
             if not self._pending:
                 return 0
             try:
-                with self._file.locked():
-                    look = self._file.look(repair=True)
-                    self._take_in(look)
-                    if look.trouble is not None:
-                        raise look.trouble
-                    lines = [line for line, _ in self._pending]
-                    offsets = self._file.append(lines) if lines else []
+                with self._file.locked(), self._mutex:
+                    return self._write_pending()
             except RegistryTrouble as trouble:
                 self.trouble = str(trouble)
-                self._doubtful.update(line for line, _ in self._pending)
                 raise
-            for offset, (line, row) in zip(offsets, self._pending, strict=True):
-                self._index(digest(offset, len(line), _content(row)))
-                self._recent[offset] = row
-            self._pending.clear()
-            self._doubtful.clear()
-            self._forget_old_rows()
-            self.trouble = None
-            return len(offsets)
+
+    def _write_pending(self) -> int:
+        look = self._file.look(repair=True)
+        self._take_in(look)
+        if look.trouble is not None:
+            raise look.trouble
+        lines = [line for line, _ in self._pending]
+        self._doubtful.update(lines)
+        offsets = self._file.append(lines) if lines else []
+        for offset, (line, row) in zip(offsets, self._pending, strict=True):
+            self._index(digest(offset, len(line), _content(row)))
+            self._recent[offset] = row
+        self._pending.clear()
+        self._doubtful.clear()
+        self._forget_old_rows()
+        self.trouble = None
+        return len(offsets)
 
     def _take_in(self, look: Read) -> None:
         if look.reset:

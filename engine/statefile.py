@@ -117,9 +117,10 @@ class StateFile:
     Args:
         path: ``state.json``.
         clock: Unix seconds, for the name a corrupt file is moved to.
+        readonly: Write and move nothing; for a process that does not hold the home's lock.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float], *, readonly: bool = False) -> None:
         self.path = path
         self.warnings: list[str] = []
         """What was found damaged, and where it is now."""
@@ -128,6 +129,7 @@ class StateFile:
         self.lost = False
         """Whether nothing could be read: quarantines must be rebuilt from the registry."""
         self._clock = clock
+        self._readonly = readonly
         self._dirty = False
         self._mutex = threading.RLock()
         self._state = self._read()
@@ -139,8 +141,7 @@ class StateFile:
 
     def _read(self) -> State:
         try:
-            with self.path.open("rb") as file:
-                data = file.read(_LIMIT + 1)
+            data = disk.read(self.path, _LIMIT)
         except FileNotFoundError:
             self.lost = True
             return State()
@@ -156,6 +157,9 @@ class StateFile:
             return State()
 
     def _move_aside(self, why: str) -> None:
+        if self._readonly:
+            self.warnings.append(f"{self.path.name} is damaged ({why})")
+            return
         aside = disk.free_name(self.path, self._clock())
         try:
             self.path.rename(aside)
@@ -185,7 +189,7 @@ class StateFile:
     def flush(self) -> bool:
         """Write what is not on disk yet. Returns whether everything now is."""
         with self._mutex:
-            if not self._dirty:
+            if self._readonly or not self._dirty:
                 return self.trouble is None
             try:
                 disk.replace(self.path, self._state.model_dump_json(indent=1).encode() + b"\n")

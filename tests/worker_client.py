@@ -127,6 +127,13 @@ class Client:
         """What the worker printed."""
         return self.stderr_path.read_bytes().decode("utf-8", "backslashreplace")
 
+    def await_stderr(self, line: str) -> None:
+        """Wait until the worker has printed this."""
+        deadline = time.monotonic() + PATIENCE_S
+        while line not in self.stderr():
+            assert time.monotonic() < deadline, f"never printed {line!r}"
+            time.sleep(0.01)
+
     def close(self) -> None:
         """Kill whatever is left."""
         self.socket.close()

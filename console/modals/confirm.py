@@ -10,7 +10,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Button
 
-from console.line import Line
+from console.line import Line, tidy
 from console.modals.dialog import Body, Dialog
 from console.paragraph import paragraph, safe
 from engine import ModelView
@@ -60,7 +60,7 @@ class ConfirmDialog(Dialog[bool]):
             with Horizontal(classes="buttons"):
                 yield Button("Cancel (n)", id="cancel", compact=True)
                 yield Button(
-                    Content(f"{self._confirm_label} (y)"),
+                    Content(f"{tidy(self._confirm_label, limit=24)} (y)"),
                     id="confirm",
                     compact=True,
                     classes="-danger" if self._danger else "",

@@ -51,7 +51,7 @@ class LoadDialog(Dialog[LoadOptions | None]):
         self._subject = model
         self._snapshot = snapshot
         self._explain = explain
-        self._debounce_s = debounce_s
+        self._debounce_s = max(debounce_s, 0.001)
         self._timer: Timer | None = None
         self._asked: LoadOptions | None = None
         self._answer: Explanation | None = None
@@ -175,11 +175,12 @@ class LoadDialog(Dialog[LoadOptions | None]):
         facts = (
             model.backend.value,
             model.quantisation,
-            tidy(model.backend_version, ascii_only=glyphs.ascii_only, limit=60),
+            model.backend_version,
             f"{size_text(model.weight_bytes)} on disk",
             "built on its first load" if model.buildable else "",
         )
         text = f" {glyphs.dot} ".join(fact for fact in facts if fact)
+        text = tidy(text, ascii_only=glyphs.ascii_only)
         name = tuple(c._replace(text=shorten(c.text, self.inner - 8, glyphs.ellipsis))
                      for c in name_line(model, glyphs))  # fmt: skip
         return [name, (Cell(" " + cut(text, self.inner - 2, glyphs.ellipsis), "dim"),), ()]

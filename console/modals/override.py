@@ -149,7 +149,7 @@ class OverrideDialog(Dialog[LoadOptions | None]):
         head = (
             Cell(f" {glyphs.of(sign)} ", "warn" if check.overridable else "bad"),
             Cell(tidy(check.check), "name"),
-            Cell(f"  {check.code or ''}", "dim"),
+            Cell("  " + tidy(check.code or "", limit=40), "dim"),
         )
         lines: list[Line] = [head]
         remedy = "" if check.overridable else check.remedy

@@ -12,7 +12,6 @@ from textual.containers import Horizontal
 from textual.timer import Timer
 from textual.widgets import Input, Label
 
-from console.bindings import bindings_for
 from console.commands import CHAT
 from console.conversation import Conversation, Exchange, transcript
 from console.line import Cell, Line, shorten, tidy
@@ -45,7 +44,8 @@ class ChatScreen(Page):
     CSS_PATH: ClassVar[list[str]] = ["page.tcss", "chat.tcss"]  # type: ignore[assignment]
     AUTO_FOCUS = "#composer"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings_for(CHAT),
+        Binding("escape", "app.command('back')", "back", id="chat.back", show=False),
+        Binding("f1", "app.command('help')", "help", id="chat.help", show=False),
         Binding("f6,y", "copy_answer", "copy", id="chat.copy", show=False),
         Binding("ctrl+o", "settings", "settings", id="chat.settings", show=False),
         Binding("up,k", "scroll('up')", "up", id="chat.up", show=False),
@@ -55,7 +55,13 @@ class ChatScreen(Page):
         Binding("home,g", "scroll('first')", "first", id="chat.first", show=False),
         Binding("end,G", "scroll('last')", "last", id="chat.last", show=False),
     ]
-    KEYS = (("enter", "send"), ("ctrl+j", "new line"), ("ctrl+o", "settings"), ("f6", "copy"))
+    KEYS = (
+        ("enter", "send"),
+        ("ctrl+j", "new line"),
+        ("ctrl+o", "settings"),
+        ("f6", "copy"),
+        ("f1", "help"),
+    )
     where = CHAT
 
     def __init__(self, model_id: str) -> None:
@@ -234,6 +240,10 @@ class ChatScreen(Page):
             self.lmx.copy(text)
         else:
             self.lmx.report("nothing to copy yet", "warn")
+
+    @on(Composer.Copied)
+    def _copied(self) -> None:
+        self.action_copy_answer()
 
     @property
     def copy_text(self) -> str:

@@ -22,6 +22,9 @@ class Composer(TextArea):
             super().__init__()
             self.how = how
 
+    class Copied(Message):
+        """The key that copies the last answer."""
+
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         super().__init__(
             id=id,
@@ -31,7 +34,8 @@ class Composer(TextArea):
         )
         self.cursor_blink = False
 
-    async def _on_key(self, event: events.Key) -> None:
+    async def on_key(self, event: events.Key) -> None:
+        """Take the chat's own keys; the rest is typing."""
         scrolls = {"pageup": "page_up", "pagedown": "page_down"}
         if event.key == "enter":
             self.post_message(self.Sent(self.text))
@@ -44,8 +48,9 @@ class Composer(TextArea):
                 self.action_copy()
             else:
                 await self.app.run_action("interrupt")
+        elif event.key == "f6":
+            self.post_message(self.Copied())
         else:
-            await super()._on_key(event)
             return
         event.stop()
         event.prevent_default()

@@ -24,7 +24,7 @@ from console.presenter import (
     visible,
 )
 from console.widgets.canary import CanaryPanel
-from console.widgets.event_line import EventLine, NoteLine
+from console.widgets.event_line import EventLine, NoteLines
 from console.widgets.filter import FilterBar
 from console.widgets.footer import FooterLine, footer_line
 from console.widgets.header import HeaderLine, NoticeLines
@@ -71,7 +71,7 @@ class DashboardScreen(Screen[None]):
             with Vertical(id="right"):
                 yield CanaryPanel(id="canary", classes="panel")
                 yield QuarantinePanel(id="quarantine", classes="panel")
-        yield NoteLine(id="note")
+        yield NoteLines(id="note")
         yield FilterBar(id="filter")
         yield EventLine(id="event")
         yield FooterLine(id="footer")
@@ -114,7 +114,7 @@ class DashboardScreen(Screen[None]):
         quarantine.title(picture.quarantine_title)
         quarantine.show(picture.quarantine)
         self.query_one(RegistryPanel).show(picture.registry)
-        self.query_one(NoteLine).show((picture.note,))
+        self.query_one(NoteLines).show(picture.note)
         pulse, width = app.pulse, self.size.width
         period = app.pump.period_s
         self.query_one(HeaderLine).show((header_line(snapshot, pulse, width, period, app.glyphs),))
@@ -138,6 +138,7 @@ class DashboardScreen(Screen[None]):
         return ViewOptions(
             width=width,
             side_width=side or width,
+            note_width=self.size.width,
             now=now,
             filter=self._filter,
             sort=self._sort,

@@ -35,19 +35,39 @@ class LogScreen(Listing):
         self.follow = True
         self._events: deque[Event] = deque(maxlen=KEPT)
         self._shown = 0
+        self._lines: dict[int, Line] = {}
+        self._drawn_for = (0, 0)
+        self._rows: list[tuple[Hashable, Line]] = []
+        self._seen: Hashable = None
 
     def rows(self, width: int, now: float) -> Sequence[tuple[Hashable, Line]]:
         """One line for each event that the search lets through."""
         self._take()
+        last = self._events[-1].seq if self._events else 0
+        seen = (last, self.filter, self.follow, width, int(now // 86_400))
+        if seen == self._seen:
+            return self._rows
         found = [e for e in self._events if self.matches(e.model_id, e.message, e.kind, e.actor)]
         self._shown = len(found)
         if self.follow and found:
             self.chosen = found[-1].seq
-        glyphs = self.glyphs
-        return [
-            (e.seq, event_line(e.ts, e.model_id, e.message, e.level, width, now, glyphs))
-            for e in found
-        ]
+        self._seen = seen
+        self._rows = [(event.seq, self._line(event, width, now)) for event in found]
+        return self._rows
+
+    def _line(self, event: Event, width: int, now: float) -> Line:
+        """The line of an event, drawn once: thousands of them stand still while one arrives."""
+        fits = (width, int(now // 86_400))
+        if fits != self._drawn_for:
+            self._drawn_for = fits
+            self._lines.clear()
+        line = self._lines.get(event.seq)
+        if line is None:
+            about = (event.ts, event.model_id, event.message, event.level)
+            line = self._lines[event.seq] = event_line(*about, width, now, self.glyphs)
+            if len(self._lines) > 2 * KEPT:
+                self._lines.clear()
+        return line
 
     def _take(self) -> None:
         """Fetch what is new from the engine's memory; where it has none, from the snapshot."""

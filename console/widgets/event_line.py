@@ -1,10 +1,10 @@
-"""The two lines above the footer: what the selected model says, and the latest news."""
+"""The lines above the footer: what the selected model says, and the latest news."""
 
 from console.widgets.lines import LinePanel
 
 
-class NoteLine(LinePanel, can_focus=False):
-    """One line about the selected model: refusal and remedy, last failure, or its facts."""
+class NoteLines(LinePanel, can_focus=False):
+    """Two lines about the selected model: refusal and remedy, last failure, or its facts."""
 
 
 class EventLine(LinePanel, can_focus=False):

@@ -16,12 +16,16 @@ _HALF = 2
 """Bytes of one number in the cache: both backends keep it in 16 bits."""
 _BATCH = 512
 """Tokens llama.cpp computes at once (its default n_ubatch): it reserves logits for all of them."""
+_PROBE = 512
+"""Cells the GGUF backend keeps for probes, beside those of requests."""
 _BASE = {
     Backend.GGUF: 150_000_000,
-    Backend.MLX: 500_000_000,
+    Backend.MLX: 300_000_000,
     Backend.SIMULATED: 0,
 }
-"""A worker with its backend imported and no model: measured resident sizes, rounded up."""
+"""A worker before its model: 48 MB (llama.cpp) and 83 MB (mlx-lm) resident after the import on
+Linux, with room for the tokenizer, the template and the buffers both make on first use."""
+_RECURRENT = frozenset({"linear_attention", "mamba", "conv"})
 _MOST_LAYERS = 100_000
 _MOST_WIDTH = 10_000_000
 
@@ -45,6 +49,14 @@ class CacheShape:
         near = min(context, self.window) if self.window else context
         one = self.per_token * context + self.windowed_per_token * near + self.per_sequence
         return one * slots
+
+    def bytes_pooled(self, context: int, slots: int) -> int:
+        """The cache where all sequences share one pool of cells, as the GGUF backend makes it:
+        as large as one full context, and ``_PROBE`` cells for the canary's questions."""
+        cells, sequences = context + _PROBE, slots + 1
+        near = min(cells, self.window * sequences + _BATCH) if self.window else cells
+        pool = self.per_token * cells + self.windowed_per_token * near
+        return pool + self.per_sequence * sequences
 
 
 def _count(value: object, most: int) -> int | None:
@@ -132,7 +144,7 @@ def _kinds_of_layer(config: Mapping[str, object], layers: int) -> tuple[int, int
     kinds = config.get("layer_types")
     if isinstance(kinds, list) and len(kinds) == layers:
         near = sum(kind == "sliding_attention" for kind in kinds)
-        recurrent = sum(kind in {"linear_attention", "mamba", "conv"} for kind in kinds)
+        recurrent = sum(kind in _RECURRENT for kind in kinds if isinstance(kind, str))
         return layers - near - recurrent, near
     interval = _count(config.get("full_attention_interval"), _MOST_LAYERS)
     if interval and interval > 1:
@@ -154,7 +166,7 @@ def estimate(
     Args:
         shape: The cache's shape; None leaves the cache out, and the caller should say so.
         context: Tokens each sequence may hold.
-        slots: Sequences decoded at once, each with a cache of its own.
+        slots: Sequences decoded at once. Under MLX each has a cache of its own.
         reserve_gb: An operator's own figure, which replaces the sum.
         weights: Bytes of weights where the catalog's figure is not the right one.
     """
@@ -162,7 +174,8 @@ def estimate(
     base = _BASE[entry.backend]
     cache = 0
     if shape is not None and entry.backend is not Backend.SIMULATED:
-        cache = shape.bytes_for(context, slots)
+        pooled = entry.backend is Backend.GGUF
+        cache = shape.bytes_pooled(context, slots) if pooled else shape.bytes_for(context, slots)
         base += _BATCH * (shape.vocabulary + 8 * shape.width) * 4
     stated = None if reserve_gb is None else int(reserve_gb * GB)
     return MemoryEstimate(size, cache, base, context, stated)

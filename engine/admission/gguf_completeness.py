@@ -197,9 +197,10 @@ def _bounds(name: str, metadata: Mapping[str, object]) -> Iterator[Gap]:
         yield Gap("its number of heads is out of bounds", "0 to 100,000", _shown(heads), _CONVERT)
     experts = metadata.get(f"{name}.expert_count", 0)
     used = metadata.get(f"{name}.expert_used_count", 0)
-    if not _within(experts, 0, MAX_EXPERTS):
-        yield Gap("its number of experts is out of bounds", f"0 to {MAX_EXPERTS}", _shown(experts))
-    elif not _within(used, 0, int(str(experts)) if isinstance(experts, int) else 0):
+    if not isinstance(experts, int) or not 0 <= experts <= MAX_EXPERTS:
+        found = _shown(experts)
+        yield Gap("its number of experts is out of bounds", f"0 to {MAX_EXPERTS}", found, _CONVERT)
+    elif not _within(used, 0, experts):
         yield Gap("it uses more experts than it has", f"at most {experts}", _shown(used), _CONVERT)
     if name in _PLAIN:
         yield from _plain_bounds(name, metadata)

@@ -21,7 +21,7 @@ def check(subject: Subject) -> Check:
         return answer.unknown(CHECK, _EXPECTED, "the backend's version is not known")
     row = subject.facts.verdict(subject.key)
     if row is None:
-        return answer.passed(CHECK, _EXPECTED, f"never tried here on {row_version(subject)}")
+        return answer.passed(CHECK, _EXPECTED, f"never tried here on {subject.key.backend_version}")
     event = str(row.metadata.get("event", "canary"))
     if row.outcome != "fail":
         return answer.passed(CHECK, _EXPECTED, f"passed its canary on {row.backend_version}")
@@ -37,8 +37,3 @@ def check(subject: Subject) -> Check:
         "or load with allow_unsupported_runtime",
         overridable=True,
     )
-
-
-def row_version(subject: Subject) -> str:
-    """The backend version this is about, for people."""
-    return subject.key.backend_version

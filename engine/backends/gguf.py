@@ -147,6 +147,8 @@ class GgufBackend:
             RequestError: it has no prompt, does not fit the context, or cannot be rendered.
         """
         model = self._loaded
+        if request.prompt is None and not request.messages:
+            raise RequestError("invalid", "neither messages nor a prompt")
         text = self._render(request.messages) if request.prompt is None else request.prompt
         tokens = model.tokens(text, special=True)
         if not tokens:

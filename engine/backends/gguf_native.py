@@ -11,11 +11,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import llama_cpp.llama_cpp as native
 import numpy as np
 import numpy.typing as npt
 
 from engine.backends.base import LoadError
+
+# How often a thread of GNU OpenMP looks before it sleeps at a barrier; read when the library is
+# loaded. By default it spins for milliseconds, a thousand times a token, while the thread it waits
+# for has lost its core: with one other busy process on 2 cores decode fell from 76 to 4 tokens/s.
+# So it keeps 30, and loses 4 to 14 % of the speed on an idle machine (measured, starter model).
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+import llama_cpp.llama_cpp as native
 
 BATCH = 512
 """Most tokens of one decode: llama.cpp's default physical batch, where its prefill is fastest."""

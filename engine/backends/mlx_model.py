@@ -160,7 +160,10 @@ def _renderer(tokenizer: Any) -> Callable[[tuple[Message, ...]], str] | None:
     if coded or inner.chat_template is None:
         # Some models' templates are code that mlx-lm or transformers ship, with no text to run.
         return lambda messages: _render_by_code(tokenizer, messages)
-    source = inner.get_chat_template()
+    try:
+        source = inner.get_chat_template()
+    except ValueError:  # several named templates and none of them the default
+        return None
     template = ChatTemplate(source, bos=inner.bos_token or "", eos=inner.eos_token or "")
     return template.render
 

@@ -159,6 +159,7 @@ def _die_of(number: signal.Signals) -> NoReturn:
 
 def _hang() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    _say("simulated: hangs")
     while True:
         time.sleep(3600)
 

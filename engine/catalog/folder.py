@@ -108,9 +108,9 @@ def read_index(folder: Path) -> tuple[str, ...]:
     weight_map = read_json(folder / INDEX, INDEX_CAP).get("weight_map")
     if not isinstance(weight_map, dict):
         raise HeaderError("weight_map as an object in the index", type(weight_map).__name__)
-    odd = next((value for value in weight_map.values() if not isinstance(value, str)), None)
-    if odd is not None:
-        raise HeaderError("file names in the index's weight_map", repr(odd)[:100])
+    odd = [value for value in weight_map.values() if not isinstance(value, str)]
+    if odd:
+        raise HeaderError("file names in the index's weight_map", repr(odd[0])[:100])
     return tuple(dict.fromkeys(weight_map.values()))
 
 

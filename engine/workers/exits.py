@@ -13,6 +13,8 @@ from engine.errors import RULES, Code
 from engine.text import clean, clean_line
 
 _TAIL_LINES = 12
+_FATAL = "Fatal Python error"
+_NOISE = "Extension modules:"
 _MEMORY = re.compile(
     r"OutOfMemory|out of memory|Insufficient Memory|failed to allocate|bad_alloc|MemoryError"
     r"|Failed to create llama_context|failed with status 5",
@@ -45,6 +47,8 @@ _LOAD_TABLE: tuple[tuple[re.Pattern[str], Code], ...] = (
     ),
     (re.compile(r"trust_remote_code|SecurityError"), Code.MODEL_UNSAFE),
 )
+_DISK_FULL = re.compile(r"No space left|no room to build the starter|Disk quota exceeded")
+"""The machine's fault with no code of its own: never a strike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,8 @@ class WorkerExit:
     @property
     def last_words(self) -> str:
         """The last lines of standard error, for people."""
-        return "\n".join(self.stderr_tail.strip().splitlines()[-_TAIL_LINES:])
+        lines = [x for x in self.stderr_tail.splitlines() if x.strip() and not x.startswith(_NOISE)]
+        return "\n".join(lines[-_TAIL_LINES:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,12 @@ def classify_load_failure(kind: str, message: str, stderr_tail: str) -> Fault:
             if found := pattern.search(text):
                 line = _line_around(text, found.start())
                 return Fault(code, code.value, clean_line(line), environment=True)
-    return Fault(Code.UNKNOWN_FAILURE, clean_line(kind, limit=60), clean_line(message, limit=400))
+    return Fault(
+        Code.UNKNOWN_FAILURE,
+        clean_line(kind, limit=60),
+        clean_line(message, limit=400),
+        environment=_DISK_FULL.search(message) is not None,
+    )
 
 
 def _memory_line(text: str) -> str:
@@ -144,7 +154,10 @@ def _line_around(text: str, position: int) -> str:
 
 
 def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
+    """What was said last before Python's own account of the crash, which every death ends in."""
+    before, found, after = text.partition(_FATAL)
+    said = before if before.strip() else found + after.partition("\n")[0]
+    lines = [line for line in said.splitlines() if line.strip()]
     return clean_line(lines[-1], limit=200) if lines else ""
 
 

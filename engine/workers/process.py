@@ -16,7 +16,18 @@ _STDERR_PATIENCE_S = 0.25
 # What a backend may need of the operator's environment. No key or token is among it: a parser bug
 # in a native library must not find secrets in the worker's memory (CVE-2026-7482).
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH")
-_KEPT_PREFIXES = ("DYLD_", "CUDA_", "HIP_", "ROCR_", "METAL_", "MTL_", "MLX_", "GGML_", "OMP_")
+_KEPT_PREFIXES = (
+    "DYLD_",
+    "CUDA_",
+    "HIP_",
+    "ROCR_",
+    "METAL_",
+    "MTL_",
+    "MLX_",
+    "GGML_",
+    "OMP_",
+    "GOMP_",
+)
 _SET = {
     "GGML_NO_BACKTRACE": "1",  # or ggml starts a debugger on abort
     "HF_HUB_OFFLINE": "1",

@@ -7,8 +7,10 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,8 +27,8 @@ def clock() -> float:
     return 1_790_000_000.0
 
 
-def row(number: int = 0, **changes: object) -> RegistryRow:
-    values: dict[str, object] = {
+def row(number: int = 0, **changes: Any) -> RegistryRow:
+    values: dict[str, Any] = {
         "ts": 1_790_000_000.25 + number,
         "model_id": f"org/m{number}",
         "backend": "gguf",
@@ -35,7 +37,7 @@ def row(number: int = 0, **changes: object) -> RegistryRow:
         "reason": f"canary 9/9 [{number}]",
         "metadata": {"event": "canary", "fingerprint": f"f{number}"},
     }
-    return RegistryRow(**{**values, **changes})  # type: ignore[arg-type]
+    return RegistryRow(**{**values, **changes})
 
 
 def event(kind: str, fingerprint: str = "f0", **more: object) -> dict[str, object]:
@@ -144,7 +146,7 @@ def test_every_text_stays_on_its_line_clean_and_bounded(path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"outcome": "maybe"}, {"metadata": {"event": "party"}}])
-def test_a_row_that_is_none_is_our_own_mistake(path: Path, wrong: dict[str, object]) -> None:
+def test_a_row_that_is_none_is_our_own_mistake(path: Path, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no registry row"):
         Registry(path, clock).append(row(**wrong))
 
@@ -170,13 +172,14 @@ def test_a_cut_at_every_byte_keeps_every_whole_record(tmp_path: Path) -> None:
         damaged = whole[max([1, *(end for end in ends if end <= cut)]) : cut].strip(b"],\n")
         assert b"".join(a.read_bytes() for a in asides(path)).strip(b",\n") == damaged, cut
         assert bool(registry.warnings) == (cut < len(whole) - 1), cut
-        registry.append(row(9))
-        assert ids(path) == [*kept, "org/m9"], cut
+        if cut % 5 == 0:
+            registry.append(row(9))
+            assert ids(path) == [*kept, "org/m9"], cut
         registry.close()
 
 
 def test_a_cut_while_open_is_mended_before_the_next_append(path: Path) -> None:
-    for cut in range(1, 40):
+    for cut in range(1, 40, 3):
         registry = Registry(path, clock)
         registry.append(row(0))
         registry.append(row(1))
@@ -314,7 +317,7 @@ def full_disk(path: Path) -> None:
             registry.append(given_row)
         assert registry.pending == tries
         assert ids(path) == ["org/m0"]
-    assert registry.trouble is not None
+    assert "cannot be written" in str(registry.trouble)
     assert registry.total == 3
     assert registry.verdict(key("f1")).outcome == "fail"  # type: ignore[union-attr]
     assert registry.rows()[0] == row(2)
@@ -361,3 +364,29 @@ def test_something_else_in_its_place_is_trouble_and_nothing_more(path: Path, wha
         path.unlink()
     registry.append(row(1))
     assert ids(path) == ["org/m0", "org/m1"]
+
+
+def test_a_stopped_neighbour_with_the_lock_holds_up_no_reader(path: Path) -> None:
+    registry = Registry(path, clock)
+    registry.append(row(0))
+    with registry._file.locked():
+        writer = threading.Thread(target=registry.append, args=(row(1),))
+        writer.start()
+        while not registry.pending:
+            pass
+        assert registry.rows() == (row(1), row(0))
+        assert registry.total == 2
+    writer.join()
+    assert ids(path) == ["org/m0", "org/m1"]
+
+
+def test_threads_appending_at_once_lose_nothing(path: Path) -> None:
+    registry = Registry(path, clock)
+    threads = [threading.Thread(target=registry.append, args=(row(n),)) for n in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ids(path)) == sorted(f"org/m{n}" for n in range(16))
+    assert registry.total == 16
+    assert registry.pending == 0

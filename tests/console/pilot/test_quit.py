@@ -1,0 +1,54 @@
+"""The quit dialog names what would end; its focus is on Back."""
+
+from collections.abc import Callable
+
+from console.app import LmxApp
+from console.modals.quit import QuitDialog
+from tests.console.scripted import Clock, ScriptedEngine
+from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, plain
+
+Build = Callable[..., LmxApp]
+
+
+async def ask(console: Build, *keys: str, wait: float = 1.0) -> tuple[list[object], str]:
+    clock = Clock()
+    app = console(ScriptedEngine())
+    async with app.run_test(size=SIZE) as pilot:
+        answers = await open_screen(app, pilot, QuitDialog(["org/a", HOSTILE], 2, clock=clock))
+        text = plain(app)
+        clock.advance(wait)
+        await pilot.press(*keys)
+        return answers, text
+
+
+async def test_names_models_and_requests(console: Build) -> None:
+    answers, text = await ask(console, "enter")
+    assert answers == ["back"]
+    assert "org/a" in text
+    assert "2 requests are in flight" in text
+    assert_harmless(text)
+
+
+async def test_every_way_to_stay_and_to_stop(console: Build) -> None:
+    for keys, answer in (
+        (("escape",), "back"),
+        (("n",), "back"),
+        (("y",), "stop"),
+        (("tab", "enter"), "stop"),
+    ):
+        answers, _ = await ask(console, *keys)
+        assert answers == [answer], keys
+
+
+async def test_typed_ahead_does_not_stop(console: Build) -> None:
+    answers, _ = await ask(console, "y", "tab", "enter", wait=0.1)
+    assert answers == []
+
+
+async def test_many_models_fit(console: Build) -> None:
+    app = console(ScriptedEngine())
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, QuitDialog([f"model-{i}" for i in range(40)], 0))
+        text = plain(app)
+        assert "and 32 more" in text
+        assert "Stop (y)" in text
