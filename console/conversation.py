@@ -6,7 +6,7 @@ from console.line import Cell, Line
 from console.paragraph import safe, wrap
 from console.report import decision_lines
 from console.status import Glyphs
-from console.units import ms_text, rate_text
+from console.units import ms_text, rate_text, span_text
 from engine import ChatEnd, ChatOptions, ChatTurn, Decision, clean
 
 KEPT = 200
@@ -27,6 +27,8 @@ class Exchange:
     end: ChatEnd | None = None
     decision: Decision | None = None
     trouble: str = ""
+    phase: str = ""
+    """What the engine says it is doing before the first token, such as ``prefill 400 of 812``."""
     _wrapped: list[str] = field(default_factory=list)
     _width: int = 0
     _open: str = ""
@@ -83,7 +85,8 @@ class Exchange:
             )
             return dot.join(fact for fact in facts if fact)
         if self.first_at is None:
-            return f"waiting for the first token{dot}{max(now - self.asked_at, 0.0):.1f} s"
+            doing = self.phase or "waiting for the first token"
+            return f"{doing}{dot}{span_text(now - self.asked_at)}"
         parts = [f"first token {ms_text((self.first_at - self.asked_at) * 1000)}"]
         spent = (self.last_at or self.first_at) - self.first_at
         if spent > 0 and self.tokens > 1:

@@ -11,6 +11,7 @@ from engine.canary import Verdict
 from engine.errors import Code, Decision, refuse
 from engine.model import BLANK, Model
 from engine.readiness import Cause
+from engine.record import evidence_dict
 from engine.services import Services
 from engine.text import clean_line
 from engine.types import Evidence, MemoryEstimate, Readiness, StepResult
@@ -104,11 +105,13 @@ class Aftermath:
         services.say(
             "model_quarantined", text, model_id=model.id, level="error", data=decision.as_dict()
         )
-        await self.write_canary(verdict, self._mission.actor)
+        await self.write_canary(verdict, self._mission.actor, evidence)
         return decision
 
-    async def write_canary(self, verdict: Verdict, actor: str) -> None:
-        """Append the run's row to the registry."""
+    async def write_canary(
+        self, verdict: Verdict, actor: str, evidence: Evidence | None = None
+    ) -> None:
+        """Append the run's row to the registry, with the evidence of a failure."""
         model, speed = self._model, verdict.tokens_per_second
         await self._services.write_down(
             model.key,
@@ -125,7 +128,8 @@ class Aftermath:
                 "estimate_bytes": self._mission.estimate.total,
                 "measured_bytes": model.view.measured_bytes,
                 "steps": {s.name: [s.result.value, s.ms] for s in verdict.steps},
-            },
+            }
+            | ({"evidence": evidence_dict(evidence)} if evidence else {}),
         )
 
     async def strike(self, fault: Fault, window_s: float, wait_s: float) -> Decision | None:
@@ -177,7 +181,7 @@ class Aftermath:
             "fail",
             reason,
             "quarantine" if decision else "strike",
-            _fields(evidence) | {"override": self._mission.override},
+            {"evidence": evidence_dict(evidence)} | {"override": self._mission.override},
         )
         return decision
 
@@ -217,7 +221,7 @@ class Aftermath:
             "fail",
             f"{fault.cause}: {fault.detail}" if fault.detail else fault.cause,
             "environment" if memory else "refusal",
-            _fields(evidence),
+            {"evidence": evidence_dict(evidence)},
         )
         return decision
 
@@ -232,14 +236,3 @@ class Aftermath:
         self._services.quarantine.put_back(self._model.key)
         self._model.move(Readiness.QUARANTINED, Cause.RELEASE_FAILED, actor, **BLANK, reason=why)
         self._services.say("model_quarantined", why, model_id=self._model.id, level="warn")
-
-
-def _fields(evidence: Evidence) -> dict[str, object]:
-    return {
-        "evidence": evidence.id,
-        "phase": evidence.phase,
-        "signal": evidence.signal,
-        "exit_code": evidence.exit_code,
-        "requests": list(evidence.requests),
-        "stderr_tail": evidence.stderr_tail,
-    }

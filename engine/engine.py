@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from engine.memory import Budget, default_budget, machine_memory
 from engine.model import Model, not_ready
 from engine.quarantine import Quarantine
 from engine.readiness import LIVE, Cause
-from engine.registry import Registry
+from engine.registry import Registry, RegistryTrouble
 from engine.services import Services
 from engine.settings import Settings, load_settings
 from engine.statefile import StateFile
@@ -160,7 +161,8 @@ class Engine:
         self._started = False
 
     def _close(self) -> None:
-        self._services.registry.flush_pending()
+        with suppress(RegistryTrouble):  # its banner has said so for as long as there was a screen
+            self._services.registry.flush_pending()
         self._services.registry.close()
         self._services.events.close()
         self._home.let_go()

@@ -30,7 +30,7 @@ class Inspection:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         home = Home(settings.home)
-        state = StateFile(home.state, time.time)
+        state = StateFile(home.state, time.time, readonly=True)
         registry = Registry(home.registry, time.time)
         quarantine = Quarantine(state, settings.quarantining, time.time)
         signatures, self.complaint = load_signatures(settings.signatures)

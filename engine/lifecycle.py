@@ -219,6 +219,7 @@ class Lifecycle:
         finally:
             await worker.stop(services.settings.deadlines.stop_s)
             services.intents.end(intent)
+            services.budget.measure(model.id, 0)
             self._worker = self._loaded = None
             model.change(pid=None, measured_bytes=None)
         fault = classify_exit(end, loading=model.readiness is Readiness.LOADING)

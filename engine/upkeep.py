@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from engine.home import Home
 from engine.lifecycle import Lifecycle
 from engine.memory import machine_memory
+from engine.registry import RegistryTrouble
 from engine.services import Services
 from engine.statefile import StateFile
 from engine.text import clean_line
@@ -47,7 +49,8 @@ class Upkeep:
                 services.tell(relief)
             for life in tuple(self._lives.values()):
                 self._look_after(life)
-            await asyncio.to_thread(self._write_what_waits)
+            if await asyncio.to_thread(self._write_what_waits):
+                services.board.changed()
             self._show_disk_trouble()
             free = machine_memory().available
             if abs(free - self._free_seen) > services.budget.total // _NOTICEABLE:
@@ -69,10 +72,14 @@ class Upkeep:
         if keep_alive and not model.requests and idle > keep_alive:
             self._retire(model.id)
 
-    def _write_what_waits(self) -> None:
+    def _write_what_waits(self) -> bool:
+        """Requests in flight, rows a full disk refused. Returns whether others wrote rows too."""
+        registry = self._services.registry
         self._state.flush()
-        if self._services.registry.pending:
-            self._services.registry.flush_pending()
+        with suppress(RegistryTrouble):  # ``trouble`` keeps saying so
+            if registry.pending:
+                registry.flush_pending()
+        return registry.refresh()
 
     def _show_disk_trouble(self) -> None:
         """Put up, or take down, a banner for each file that cannot be written."""

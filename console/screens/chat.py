@@ -115,12 +115,22 @@ class ChatScreen(Page):
         name = shorten(tidy(model_id, ascii_only=glyphs.ascii_only), width - 24, glyphs.ellipsis)
         mark = "  sim" if model is not None and model.simulated else ""
         state = "gone" if model is None else state_text(model, now)
+        self._hear_phase()
         lines: list[Line] = transcript(self.conversation, width, glyphs, now)
         if not lines:
             word = "Nothing said yet. What you write goes to this model alone."
             lines = [(Cell(f" {word}", "dim"),)]
         subtitle = tidy(state, ascii_only=glyphs.ascii_only)
         return Drawing(f"Chat {glyphs.dot} {name}{mark}", lines, subtitle)
+
+    def _hear_phase(self) -> None:
+        """Take from the snapshot how far a long prompt is; its first word may be minutes away."""
+        running, stream = self.conversation.running, self._stream
+        if running is None or stream is None:
+            return
+        for request in self.lmx.snapshot.requests:
+            if request.id == stream.request_id and request.phase == "prefill":
+                running.phase = f"prefill {request.prefilled:,} of {request.prompt_tokens:,}"
 
     def drawn(self) -> None:
         """Stay at the end while the operator has not scrolled up."""

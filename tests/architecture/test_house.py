@@ -1,4 +1,4 @@
-"""The house rules that a reader forgets, as tests: who may know whom, and how long a file may be."""
+"""The house rules a reader forgets, as tests: who may know whom, how long a file may be."""
 
 import ast
 import subprocess

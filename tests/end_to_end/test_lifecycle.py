@@ -46,9 +46,7 @@ async def ask(
 
 
 def rows_of(home: Path) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = json.loads(
-        (home / "compatibility-registry.json").read_text()
-    )
+    rows: list[dict[str, object]] = json.loads((home / "compatibility-registry.json").read_text())
     return rows
 
 
@@ -150,7 +148,7 @@ async def test_three_deaths_quarantine_it_and_a_restart_remembers(
         await until_readiness(engine, model, Readiness.ROUTABLE)
         _, end = await ask(engine, model)
         assert end.decision is not None
-        await until(engine, lambda s, n=strike: s.model(model).strikes == n)  # type: ignore[misc, union-attr]
+        await until(engine, lambda s, n=strike: s.model(model).strikes == n)  # type: ignore[misc]
     view = await until_readiness(engine, model, Readiness.QUARANTINED)
     assert view.pid is None
     with pytest.raises(EngineError) as refused:

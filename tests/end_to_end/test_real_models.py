@@ -29,6 +29,10 @@ CAPITAL = (ChatTurn("user", "Name the capital city of France."),)
 GREEDY = ChatOptions(temperature=0.0, max_tokens=9)
 
 
+def cut_short(source: Path, target: Path) -> None:
+    target.write_bytes(source.read_bytes()[:60_000_000])
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(("model", "backend"), [(GGUF, Backend.GGUF), (MLX, Backend.MLX)])
 async def test_the_starter_proves_itself_answers_dies_and_comes_back(
@@ -94,7 +98,7 @@ async def test_a_starter_cut_short_is_refused_at_the_gate(
     engine = await open_engine(starter=True)
     whole = engine.snapshot().model(GGUF)
     assert whole is not None
-    (tmp_path / "models" / "cut.gguf").write_bytes(Path(whole.path).read_bytes()[:60_000_000])
+    cut_short(Path(whole.path), tmp_path / "models" / "cut.gguf")
     await engine.rescan()
     with pytest.raises(EngineError) as refused:
         await engine.load("cut", actor=ACTOR)

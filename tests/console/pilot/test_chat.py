@@ -106,6 +106,19 @@ async def test_ctrl_c_cancels_what_runs_and_then_says_how_to_leave(console: Buil
         assert isinstance(app.screen, ChatScreen)
 
 
+async def test_a_long_prompt_shows_how_far_it_is(console: Build) -> None:
+    scripted = engine(ScriptedStream([], hold=True))
+    app = console(scripted)
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, ChatScreen(MODEL))
+        await pilot.press(*"Hi", "enter")
+        await settle(pilot)
+        assert "waiting for the first token" in plain(app)
+        scripted.set(requests=(gallery.request(phase="prefill", prefilled=400),))
+        await settle(pilot)
+        assert "prefill 400 of 812" in plain(app)
+
+
 async def test_a_second_message_waits_for_the_first(console: Build) -> None:
     scripted = engine(ScriptedStream([ChatDelta("half", 1)], hold=True))
     app = console(scripted)

@@ -42,7 +42,8 @@ class Terminal:
             stderr=slave,
             env=environment,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            # The terminal must be the child's own, or closing it would hang nobody up.
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
         )
         os.close(slave)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -137,9 +138,7 @@ def open_console(tmp_path: Path) -> Iterator[Opener]:
     (tmp_path / "models").mkdir()
     (tmp_path / "none").mkdir()
 
-    def start(
-        *arguments: str, size: tuple[int, int] = (120, 36), **environment: str
-    ) -> Terminal:
+    def start(*arguments: str, size: tuple[int, int] = (120, 36), **environment: str) -> Terminal:
         base = {
             "PATH": os.environ["PATH"],
             "HOME": str(tmp_path),

@@ -1,4 +1,4 @@
-"""What goes over the line: nothing when idle, no colour under NO_COLOR, no byte of a hostile name."""
+"""What goes over the line: nothing when idle, no colour under NO_COLOR, no hostile byte."""
 
 import os
 import re

@@ -97,7 +97,9 @@ def test_the_real_starter_is_admitted_as_gguf_and_before_its_twin_is_built(tmp_p
         assert explanation.admitted, explanation.decision
         assert "llama" in questions(entry)
         assert explanation.estimate is not None
-        assert explanation.estimate.cache == 30 * 2 * 3 * 64 * 2 * (4096 + 512)
+        # One pool with room for probes under llama.cpp, a cache for each of four slots under MLX.
+        cells = 4096 + 512 if entry.backend is Backend.GGUF else 4096 * 4
+        assert explanation.estimate.cache == 30 * 2 * 3 * 64 * 2 * cells
 
 
 # -- quarantine -----------------------------------------------------------------------------------
