@@ -13,6 +13,7 @@ from engine.model import BLANK, Model
 from engine.readiness import Cause
 from engine.record import evidence_dict
 from engine.services import Services
+from engine.statefile import Suspicion
 from engine.text import clean_line
 from engine.types import Evidence, MemoryEstimate, Readiness, StepResult
 from engine.workers.exits import Fault, WorkerExit
@@ -161,17 +162,7 @@ class Aftermath:
             kind, text = "model_quarantined", f"quarantined after {strikes} strikes: {fault.cause}"
         else:
             reason = f"{fault.cause} ({evidence.phase})"
-            model.move(
-                Readiness.LOADING,
-                Cause.DIED,
-                "engine",
-                strikes=strikes,
-                stage="waiting",
-                progress=None,
-                canary=None,
-                retry_at=services.clock() + wait_s,
-                reason=fault.cause,
-            )
+            self._wait(fault, wait_s, strikes)
             kind = "worker_died"
             text = f"worker died: {fault.cause}; strike {strikes}; restarts in {wait_s:g} s"
         services.say(kind, text, model_id=model.id, level="error")
@@ -184,6 +175,36 @@ class Aftermath:
             {"evidence": evidence_dict(evidence)} | {"override": self._mission.override},
         )
         return decision
+
+    async def charge(self, fault: Fault, suspicions: tuple[Suspicion, ...], wait_s: float) -> None:
+        """A death under a request that saw one before: the request's fault, not the model's."""
+        model, services = self._model, self._services
+        evidence = self._seen(fault)
+        self._wait(fault, wait_s, services.quarantine.strikes(model.key))
+        clients = ", ".join(sorted({suspicion.client for suspicion in suspicions}))
+        reason = f"request_suspect: {fault.cause} under a request of {clients}"
+        services.say("request_suspected", reason, model_id=model.id, level="error")
+        await services.write_down(
+            model.key,
+            model.id,
+            "fail",
+            reason,
+            "environment",
+            {"evidence": evidence_dict(evidence), "digests": [s.digest for s in suspicions]},
+        )
+
+    def _wait(self, fault: Fault, wait_s: float, strikes: int) -> None:
+        self._model.move(
+            Readiness.LOADING,
+            Cause.DIED,
+            "engine",
+            strikes=strikes,
+            stage="waiting",
+            progress=None,
+            canary=None,
+            retry_at=self._services.clock() + wait_s,
+            reason=fault.cause,
+        )
 
     async def leave(self, fault: Fault) -> Decision:
         """An environment fault or a clear refusal at load: unloaded, no strike, reason shown."""

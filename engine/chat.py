@@ -44,7 +44,7 @@ class LiveChat:
         worker: Supervisor,
         frame: Generate,
         client: str,
-        on_end: Callable[[ChatEnd], None],
+        on_end: Callable[[str, ChatEnd], None],
         clock: Callable[[], float],
     ) -> None:
         self._model = model
@@ -84,7 +84,7 @@ class LiveChat:
         if not self._ended:
             self._ended = True
             self._model.forget(self.request_id)
-            self._on_end(end)
+            self._on_end(self.request_id, end)
         return end
 
     async def __aiter__(self) -> AsyncIterator[ChatDelta | ChatEnd]:

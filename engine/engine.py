@@ -6,22 +6,21 @@ waited for off it, so a screen that shares the loop never stutters.
 
 import asyncio
 import socket
-import sys
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from engine.admission.facts import Facts
 from engine.admission.signatures import load_signatures
+from engine.announcer import Announcer
 from engine.board import Board
 from engine.catalog.fingerprint import fingerprint
 from engine.chat import LiveChat
 from engine.errors import Code, EngineError, refuse
 from engine.events import EventLog
-from engine.examiner import DEFAULT_RUNTIME, Examiner
+from engine.examiner import Examiner
 from engine.face import ChatOptions, ChatTurn, LoadOptions
 from engine.home import Home
 from engine.intake import Intake
@@ -36,9 +35,9 @@ from engine.registry import Registry, RegistryTrouble
 from engine.services import Services
 from engine.settings import Settings, load_settings
 from engine.statefile import StateFile
+from engine.suspects import Suspects
 from engine.text import clean_line
 from engine.types import (
-    Backend,
     EngineSnapshot,
     Event,
     Explanation,
@@ -48,7 +47,7 @@ from engine.types import (
 )
 from engine.upkeep import Upkeep
 from engine.workers.capability import Capabilities
-from engine.workers.placement import Placement, Spawn
+from engine.workers.placement import Placement
 from engine.workers.process import LocalPlacement
 from engine.workers.protocol import Generate, Message, Sampling
 from engine.workers.spares import Spares
@@ -99,15 +98,15 @@ class Engine:
             self._started = True
             self._board.changed()
             self._spawn(self._upkeep.run())
-            for backend in sorted(self._inventory.backends - {Backend.SIMULATED}):
-                spawn = Spawn(backend, Path(sys.executable), DEFAULT_RUNTIME)
+            for spawn in self._inventory.spawns:
                 self._services.spares.prepare(spawn)
 
     def _open(self) -> None:
         home, settings = self._home, self.settings
         state = StateFile(home.state, self._clock)
         registry = Registry(home.registry, self._clock)
-        events = EventLog(home.events, self._clock, settings.events_kept)
+        announcer = Announcer(settings, _host())
+        events = EventLog(home.events, self._clock, settings.events_kept, on_add=announcer.offer)
         signatures, complaint = load_signatures(settings.signatures)
         capabilities = Capabilities(home.path, self._clock)
         self._services = Services(
@@ -123,10 +122,11 @@ class Engine:
             spares=Spares(
                 self._placement or LocalPlacement(), settings.deadlines, keep=settings.spare
             ),
+            suspects=Suspects(state, self._clock),
         )
         self._examiner = Examiner(settings, capabilities, signatures, self._facts)
         self._inventory = Inventory(self._services, self._examiner, self._moved)
-        self._upkeep = Upkeep(self._services, state, home, self._lives, self._retire)
+        self._upkeep = Upkeep(self._services, state, home, self._lives, self._retire, announcer)
         self._intake = Intake(self._services, self._examiner, home.sim_state)
         self._runtimes = tuple(
             RuntimeView(r.name, r.backend, r.version, r.error)
@@ -165,6 +165,7 @@ class Engine:
             self._services.registry.flush_pending()
         self._services.registry.close()
         self._services.events.close()
+        self._upkeep.announcer.close()
         self._home.let_go()
 
     # -- what is shown --------------------------------------------------------------------------
@@ -195,6 +196,7 @@ class Engine:
             registry_total=services.registry.total,
             events=services.events.latest(EVENTS_SHOWN),
             memory=services.budget.view(measured),
+            outdated=self._upkeep.upgrade.models,
         )
 
     def events(self, after: int = 0) -> tuple[Event, ...]:
@@ -299,7 +301,9 @@ class Engine:
             decision = self._services.quarantine.release_check(model.key, model_id, early)
             if decision is not None:
                 raise EngineError(decision)
-            options = LoadOptions(allow_unsupported_runtime=allow_unsupported_runtime)
+            options = LoadOptions(
+                runtime=model.runtime.name, allow_unsupported_runtime=allow_unsupported_runtime
+            )
             self._begin(await self._intake.admit(model, options, actor, release=True))
 
     async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
@@ -333,6 +337,7 @@ class Engine:
         options: ChatOptions | None = None,
         *,
         client: str,
+        trusted: bool = False,
     ) -> LiveChat:
         """Ask a routable model."""
         model = self._inventory.find(model_id)
@@ -349,7 +354,7 @@ class Engine:
             messages=tuple(Message(role=turn.role, content=turn.content) for turn in turns),
             sampling=Sampling.model_validate(drawn, from_attributes=True),
         )
-        return life.chat(frame, client)
+        return life.chat(frame, client, trusted=trusted)
 
     async def cancel(self, request_id: str, *, actor: str) -> None:
         """Cancel one request in flight."""

@@ -152,8 +152,18 @@ class EngineFace(Protocol):
         options: ChatOptions = ...,
         *,
         client: str,
+        trusted: bool = False,
     ) -> ChatStream:
-        """Ask a routable model. Raises EngineError when it may not be asked."""
+        """Ask a routable model.
+
+        Args:
+            client: Who asks, for the requests screen and for evidence.
+            trusted: An operator's own test: it is never refused as ``request_suspect``, because
+                whoever repeats by hand what a model died of means to.
+
+        Raises:
+            EngineError: it may not be asked.
+        """
         ...
 
     async def cancel(self, request_id: str, *, actor: str) -> None:

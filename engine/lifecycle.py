@@ -5,7 +5,6 @@ quarantined, its memory promise returned and its worker gone.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +14,16 @@ from engine.canary import STEPS, Canary, Subject, Verdict
 from engine.catalog.fingerprint import fingerprint
 from engine.chat import LiveChat
 from engine.errors import Code, Decision, EngineError
-from engine.face import ChatEnd
 from engine.model import BLANK, Model, not_ready
 from engine.readiness import Cause
 from engine.services import Services
 from engine.text import clean
+from engine.traffic import Traffic
 from engine.types import CanaryStep, CanaryView, Readiness
 from engine.workers.exits import Fault, classify_exit, classify_load_failure
 from engine.workers.placement import Spawn, SpawnError
 from engine.workers.protocol import Generate, Hello, Load, Loaded, Progress
 from engine.workers.supervisor import LoadFailed, Supervisor, WorkerDied
-
-_CANCEL_PATIENCE_S = 2.0
-"""How long cancelled requests may take to end before their worker is ended under them."""
 
 
 class Lifecycle:
@@ -38,17 +34,13 @@ class Lifecycle:
         self.mission = mission
         self.settled: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
         """None once routable for the first time, else the Decision that ended it."""
-        self.idle_since = services.clock()
+        self.traffic = Traffic(model, services)
         self._services = services
         self._aftermath = Aftermath(model, services, mission)
         self._worker: Supervisor | None = None
         self._loaded: Loaded | None = None
         self._task: asyncio.Task[None] | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._load_took_s = 0.0
-        self._intent = ""
-        self._victims: tuple[str, ...] = ()
 
     def start(self, on_end: Callable[[], None]) -> None:
         """Begin; ``on_end`` is called once the model is no longer live."""
@@ -57,22 +49,16 @@ class Lifecycle:
 
     # -- what an operator or a client may do ----------------------------------------------------
 
-    def chat(self, frame: Generate, client: str) -> LiveChat:
+    def chat(self, frame: Generate, client: str, *, trusted: bool) -> LiveChat:
         """Submit a request to the routable worker.
 
         Raises:
-            EngineError: it is not routable, or drains.
+            EngineError: it is not routable, or drains, or the request is suspect.
         """
         view = self.model.view
         if self._worker is None or view.draining or view.readiness is not Readiness.ROUTABLE:
             raise EngineError(not_ready(view))
-        self._idle.clear()
-        self.model.change(idle_since=None)
-        chat = LiveChat(
-            self.model, self._worker, frame, client, self._request_ended, self._services.clock
-        )
-        self._note_requests()
-        return chat
+        return self.traffic.submit(self._worker, frame, client, trusted=trusted)
 
     def cancel(self, request_id: str) -> None:
         """Cancel one request in flight."""
@@ -124,7 +110,7 @@ class Lifecycle:
             await self._aftermath.write_canary(verdict, actor)
             return
         self.model.change(draining=True)
-        await self._drain(self._services.settings.deadlines.drain_s)
+        await self.traffic.drain(worker, self._services.settings.deadlines.drain_s)
         if self.model.readiness is Readiness.ROUTABLE:
             await self._aftermath.fail_canary(verdict)
         await self._finish(0)
@@ -156,7 +142,10 @@ class Lifecycle:
                 waits = self._services.settings.quarantining.backoff_s
                 wait = waits[min(failures, len(waits) - 1)]
                 window = max(self._services.settings.quarantining.window_s, 3 * self._load_took_s)
-                if (out := await self._aftermath.strike(fault, window, wait)) is not None:
+                charged = self._services.suspects.died(self.model.id, self.traffic.suspected)
+                if charged:
+                    await self._aftermath.charge(fault, charged, wait)
+                elif (out := await self._aftermath.strike(fault, window, wait)) is not None:
                     self._settle(out)
                     return
                 await asyncio.sleep(wait)
@@ -179,11 +168,11 @@ class Lifecycle:
             worker = self._worker = await services.spares.take(spawn)
         except SpawnError as error:
             return Fault(Code.UNKNOWN_FAILURE, "no worker", str(error), environment=True)
-        worker.on_death = self._note_victims
+        worker.on_death = self.traffic.note_victims
         worker.on_stats = lambda stats: model.change(measured_bytes=stats.memory_bytes)
         model.change(pid=worker.pid)
         intent = services.intents.begin(model.id, model.key)
-        self._intent = intent
+        self.traffic.begin(intent)
         services.intents.update(intent, pid=worker.pid)
         try:
             hello = await worker.greeting()
@@ -225,7 +214,7 @@ class Lifecycle:
         fault = classify_exit(end, loading=model.readiness is Readiness.LOADING)
         if not model.view.draining:
             self._aftermath.keep_evidence(
-                end, fault.cause, fault.detail, end.stderr_tail, self._victims
+                end, fault.cause, fault.detail, end.stderr_tail, self.traffic.victims
             )
         return fault
 
@@ -301,50 +290,17 @@ class Lifecycle:
             tokens_per_second=verdict.tokens_per_second,
             reason="",
         )
-        self._now_idle()
+        self.traffic.rest()
         self._services.say("model_proved", "canary_pending → routable", model_id=self.model.id)
         self._settle(None)
 
     # -- requests and the end -------------------------------------------------------------------
 
-    def _note_requests(self) -> None:
-        clients = [request.client for request in self.model.requests.values()]
-        self._services.intents.update(self._intent, requests=clients)
-
-    def _note_victims(self) -> None:
-        self._victims = tuple(
-            f"{r.client}: {r.prompt_tokens} prompt, {r.generated} output tokens"
-            for r in self.model.requests.values()
-        )
-
-    def _now_idle(self) -> None:
-        self.idle_since = self._services.clock()
-        self.model.change(idle_since=self.idle_since)
-
-    def _request_ended(self, end: ChatEnd) -> None:
-        if not self.model.requests:
-            self._idle.set()
-            self._now_idle()
-        if end.tokens_per_second:
-            self.model.change(tokens_per_second=end.tokens_per_second)
-        if end.reason in ("stop", "length"):
-            self._services.tell(self._services.quarantine.good(self.model.key))
-        self._note_requests()
-
-    async def _drain(self, drain_s: float) -> None:
-        """Let requests finish, then cancel what is left."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), drain_s)
-        for request_id in tuple(self.model.requests):
-            self.cancel(request_id)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), min(_CANCEL_PATIENCE_S, drain_s))
-
     async def _finish(self, drain_s: float) -> None:
         """Drain and end the task; the worker is gone when this returns."""
         self.model.change(draining=True)
         if self._worker is not None and self.model.requests:
-            await self._drain(drain_s)
+            await self.traffic.drain(self._worker, drain_s)
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task})

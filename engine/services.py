@@ -12,6 +12,7 @@ from engine.memory import Budget
 from engine.quarantine import Quarantine, Relief
 from engine.registry import Registry, RegistryTrouble
 from engine.settings import Settings
+from engine.suspects import Suspects
 from engine.text import clean_line
 from engine.types import Key, Notice, RegistryRow
 from engine.workers.spares import Spares
@@ -31,6 +32,7 @@ class Services:
     intents: Intents
     budget: Budget
     spares: Spares
+    suspects: Suspects
 
     def say(
         self,

@@ -99,6 +99,16 @@ class Intent(_Part):
     """One short line for each request in flight: digest and client."""
 
 
+class Suspicion(_Part):
+    """A request that was in flight when a model died, and how often."""
+
+    model_id: str
+    digest: str
+    client: str
+    deaths: NonNegativeInt
+    last_at: float
+
+
 class State(_Part):
     """The whole file."""
 
@@ -108,6 +118,7 @@ class State(_Part):
     intents: tuple[Intent, ...] = ()
     unclean: tuple[Intent, ...] = Field(default=())
     """Ends that took the machine down; such a model is not loaded by itself."""
+    suspicions: tuple[Suspicion, ...] = ()
 
 
 class StateFile:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from engine.announcer import Announcer
 from engine.home import Home
 from engine.lifecycle import Lifecycle
 from engine.memory import machine_memory
@@ -12,6 +13,7 @@ from engine.services import Services
 from engine.statefile import StateFile
 from engine.text import clean_line
 from engine.types import Notice, Readiness
+from engine.upgrade import Upgrade
 
 TICK_S = 1.0
 _NOTICEABLE = 100
@@ -28,11 +30,14 @@ class Upkeep:
         home: Home,
         lives: Mapping[str, Lifecycle],
         retire: Callable[[str], None],
+        announcer: Announcer,
     ) -> None:
         """Args:
         lives: The live models, as the engine keeps them.
         retire: Unloads a model that has been idle for its keep-alive.
         """
+        self.announcer = announcer
+        self.upgrade = Upgrade(services)
         self._services = services
         self._state = state
         self._home = home
@@ -51,7 +56,9 @@ class Upkeep:
                 self._look_after(life)
             if await asyncio.to_thread(self._write_what_waits):
                 services.board.changed()
+            await self.upgrade.look()
             self._show_disk_trouble()
+            self._show_suspects()
             free = machine_memory().available
             if abs(free - self._free_seen) > services.budget.total // _NOTICEABLE:
                 self._free_seen = free
@@ -68,7 +75,7 @@ class Upkeep:
             probation=services.quarantine.on_probation(model.key),
         )
         keep_alive = life.mission.keep_alive_s
-        idle = services.clock() - life.idle_since
+        idle = services.clock() - life.traffic.idle_since
         if keep_alive and not model.requests and idle > keep_alive:
             self._retire(model.id)
 
@@ -89,9 +96,21 @@ class Upkeep:
             ("state", self._state.trouble),
             ("events", services.events.trouble),
             ("home", self._home.trouble),
+            ("on-event", self.announcer.trouble),
         ):
             name = f"{part}-trouble"
             if trouble:
                 services.board.notice(Notice(name, clean_line(trouble), "error"))
             else:
                 services.board.unnotice(name)
+
+    def _show_suspects(self) -> None:
+        """Say when it is rather a backend than its models: three of them struck down on it."""
+        board, found = self._services.board, self._services.quarantine.suspects()
+        for (backend, version), models in found.items():
+            text = f"{version} is suspect: {', '.join(models)} were struck down on it"
+            board.notice(Notice(f"suspect-{backend.value}-{version}", text, "error"))
+        current = {f"suspect-{backend.value}-{version}" for backend, version in found}
+        for name in tuple(board.notices):
+            if name.startswith("suspect-") and name not in current:
+                board.unnotice(name)

@@ -174,7 +174,11 @@ class ChatScreen(Page):
         app, talk = self.lmx, self.conversation
         try:
             stream = await app.engine.chat(
-                self.target_id or "", talk.turns(), talk.options, client=app.actor
+                self.target_id or "",
+                talk.turns(),
+                talk.options,
+                client=app.actor,
+                trusted=True,
             )
             self._stream = stream
             async for item in stream:

@@ -198,6 +198,7 @@ class ScriptedEngine:
         options: ChatOptions | None = None,
         *,
         client: str,
+        trusted: bool = False,
     ) -> ScriptedStream:
         self._note("chat", model_id, turns=tuple(turns), options=options, client=client)
         if self.streams:

@@ -29,11 +29,11 @@ HELLO = (ChatTurn("user", "hello"),)
 
 
 async def ask(
-    engine: Engine, model_id: str, options: ChatOptions | None = None
+    engine: Engine, model_id: str, options: ChatOptions | None = None, words: str = "hello"
 ) -> tuple[str, ChatEnd]:
-    text, end = "", None
+    text, end, turns = "", None, (ChatTurn("user", words),)
     async for item in await engine.chat(
-        model_id, HELLO, options or ChatOptions(max_tokens=12), client="test"
+        model_id, turns, options or ChatOptions(max_tokens=12), client="test"
     ):
         match item:
             case ChatDelta():
@@ -146,7 +146,7 @@ async def test_three_deaths_quarantine_it_and_a_restart_remembers(
     await engine.load(model, actor=ACTOR, wait=True)
     for strike in (1, 2, 3):
         await until_readiness(engine, model, Readiness.ROUTABLE)
-        _, end = await ask(engine, model)
+        _, end = await ask(engine, model, words=f"question {strike}")
         assert end.decision is not None
         await until(engine, lambda s, n=strike: s.model(model).strikes == n)  # type: ignore[misc]
     view = await until_readiness(engine, model, Readiness.QUARANTINED)
@@ -295,3 +295,31 @@ async def test_a_stop_ends_every_worker_and_a_second_engine_may_begin(
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
     again = await open_engine()
     assert again.snapshot().started
+
+
+async def test_the_second_death_under_one_request_is_the_requests(
+    open_engine: Opener, simulate: Simulate, home: Path
+) -> None:
+    model = simulate("innocent", faults=[{"when": "token", "after": 1, "do": "segv", "times": 2}])
+    engine = await open_engine()
+    await engine.load(model, actor=ACTOR, wait=True)
+    for death in (1, 2):
+        await until_readiness(engine, model, Readiness.ROUTABLE)
+        _, end = await ask(engine, model)
+        assert end.decision is not None
+        await until(engine, lambda s, n=death: len(s.registry) == 2 * n)  # type: ignore[misc]
+    view = await until_readiness(engine, model, Readiness.ROUTABLE)
+    assert view.strikes == 1, "the second death is charged to the request"
+    with pytest.raises(EngineError) as refused:
+        await ask(engine, model)
+    assert refused.value.decision.code is Code.REQUEST_SUSPECT
+    assert "test" in refused.value.decision.message
+    other = await engine.chat(model, (ChatTurn("user", "something else"),), client="test")
+    assert [item async for item in other][-1].reason == "length"  # type: ignore[union-attr]
+    await engine.stop()
+
+    again = await open_engine()
+    await again.load(model, actor=ACTOR, wait=True)
+    with pytest.raises(EngineError) as remembered:
+        await ask(again, model)
+    assert remembered.value.decision.code is Code.REQUEST_SUSPECT
