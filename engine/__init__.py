@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.archive import Archive, ArchiveTrouble, Merged, Verified
     from engine.engine import Engine
     from engine.errors import Code, Decision, EngineError
     from engine.face import (
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     )
     from engine.home import HomeTaken, HomeUnusable, check_home
     from engine.inspection import Inspection
+    from engine.registry import RegistryTrouble, Tally
     from engine.settings import Settings, SettingsError, load_settings
     from engine.text import clean, clean_line
+    from engine.trial import Outcome, Trial, Trials
     from engine.types import (
         Backend,
         CanaryStep,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     )
 
 _ROOMS = {
+    "engine.archive": ("Archive", "ArchiveTrouble", "Merged", "Verified"),
     "engine.engine": ("Engine",),
     "engine.errors": ("Code", "Decision", "EngineError"),
     "engine.face": (
@@ -60,8 +64,10 @@ _ROOMS = {
     ),
     "engine.home": ("HomeTaken", "HomeUnusable", "check_home"),
     "engine.inspection": ("Inspection",),
+    "engine.registry": ("RegistryTrouble", "Tally"),
     "engine.settings": ("Settings", "SettingsError", "load_settings"),
     "engine.text": ("clean", "clean_line"),
+    "engine.trial": ("Outcome", "Trial", "Trials"),
     "engine.types": (
         "Backend",
         "CanaryStep",
@@ -88,6 +94,8 @@ _ROOMS = {
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Archive",
+    "ArchiveTrouble",
     "Backend",
     "CanaryStep",
     "CanaryView",
@@ -113,17 +121,24 @@ __all__ = [
     "LoadOptions",
     "MemoryEstimate",
     "MemoryView",
+    "Merged",
     "ModelView",
     "Notice",
+    "Outcome",
     "QuarantineView",
     "Readiness",
     "RegistryRow",
+    "RegistryTrouble",
     "RequestView",
     "RuntimeView",
     "Settings",
     "SettingsError",
     "StepResult",
+    "Tally",
     "Transition",
+    "Trial",
+    "Trials",
+    "Verified",
     "check_home",
     "clean",
     "clean_line",

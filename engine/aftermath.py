@@ -4,19 +4,20 @@ Policy is the quarantine's; this is where its answer becomes a state, an event a
 State moves before anything is awaited, so that an unload in between meets the truth.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.canary import Verdict
 from engine.errors import Code, Decision, refuse
 from engine.model import BLANK, Model
-from engine.readiness import Cause
+from engine.readiness import LIVE, Cause
 from engine.record import evidence_dict
 from engine.services import Services
 from engine.statefile import Suspicion
 from engine.text import clean_line
 from engine.types import Evidence, MemoryEstimate, Readiness, StepResult
 from engine.workers.exits import Fault, WorkerExit
+from engine.workers.protocol import Loaded
 
 _EVIDENCE_TAIL = 4000
 """Characters of standard error kept with one failure."""
@@ -26,6 +27,8 @@ _REMEDIES = {
     Code.MODEL_UNSUPPORTED_ARCH: "upgrade the backend to a version that knows it",
     Code.MODEL_UNSUPPORTED_BACKEND: "upgrade the backend, or convert the model to a format it runs",
 }
+
+_OVERRIDDEN = (Code.MODEL_UNSUPPORTED_ARCH, Code.MODEL_UNSUPPORTED_BACKEND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,96 @@ class Aftermath:
         evidence, self._evidence = self._evidence, None
         return evidence or self.keep_evidence(None, fault.cause, fault.detail, "", ())
 
+    # -- as it should go ------------------------------------------------------------------------
+
+    def begin(self, pid: int) -> None:
+        """A worker was started for it."""
+        model, mission = self._model, self._mission
+        model.change(pid=pid, progress=None, stage="starting", retry_at=None, canary=None)
+        if model.readiness is not Readiness.ADMITTED:
+            return  # a restart: it is loading already
+        model.move(
+            Readiness.LOADING,
+            Cause.STARTED,
+            "engine",
+            context=mission.context,
+            estimate=mission.estimate,
+            override=mission.override,
+            probation=mission.release,
+        )
+        self._services.say("model_loading", "admitted → loading", model_id=model.id)
+
+    def loaded(self, loaded: Loaded) -> None:
+        """The worker holds the model."""
+        self._model.move(
+            Readiness.CANARY_PENDING,
+            Cause.LOADED,
+            "engine",
+            progress=None,
+            stage="",
+            chat=loaded.chat,
+            buildable=False,
+            context=loaded.context,
+            measured_bytes=loaded.memory_bytes or None,
+        )
+        self._services.say("model_loaded", "loading → canary_pending", model_id=self._model.id)
+
+    def proved(self, verdict: Verdict) -> None:
+        """Every required canary step passed."""
+        speed = verdict.tokens_per_second
+        self._model.move(
+            Readiness.ROUTABLE, Cause.PROVED, "engine", tokens_per_second=speed, reason=""
+        )
+        self._services.say("model_proved", "canary_pending → routable", model_id=self._model.id)
+
+    def unload(self, actor: str) -> None:
+        """Its life was ended: unloaded, or back to quarantine where it had not proved itself."""
+        model, quarantine = self._model, self._services.quarantine
+        if model.readiness not in LIVE:
+            return  # it ended by itself meanwhile
+        if quarantine.put_back(model.key):
+            self._relapse("unloaded before its probation was over", actor)
+        elif quarantine.decision(model.key, model.id) is not None:
+            # The last strike fell while it was being ended.
+            model.move(Readiness.QUARANTINED, Cause.STRUCK_OUT, "engine", **BLANK)
+        else:
+            model.move(Readiness.UNLOADED, Cause.UNLOADED, actor, **BLANK, reason="")
+            self._services.say("model_unloaded", "unloaded", model_id=model.id, actor=actor)
+
+    def hold(self, actor: str) -> None:
+        """An operator holds it; said and kept already."""
+        model = self._model
+        if model.readiness is not Readiness.QUARANTINED:
+            why = f"held by {actor}"
+            model.move(Readiness.QUARANTINED, Cause.HELD, actor, **BLANK, reason=why)
+
+    # -- as it should not -----------------------------------------------------------------------
+
+    def give_up(self, error: BaseException) -> Decision:
+        """The engine itself failed at this model: say so and let go of it."""
+        model, services = self._model, self._services
+        what = clean_line(f"{type(error).__name__}: {error}", limit=300)
+        decision = refuse(
+            Code.UNKNOWN_FAILURE,
+            f"the engine failed at {model.id}: {what}",
+            check="engine",
+            expected="no such error",
+            found=what,
+            remedy="load it again; if it comes back, report it with events.jsonl",
+        )
+        if model.readiness in LIVE:
+            released = services.quarantine.put_back(model.key)
+            model.move(
+                Readiness.QUARANTINED if released else Readiness.UNLOADED,
+                Cause.RELEASE_FAILED if released else Cause.UNLOADED,
+                "engine",
+                **BLANK,
+                refusal=decision,
+                reason=decision.code.value,
+            )
+        services.say("engine_failed", decision.message, model_id=model.id, level="error")
+        return decision
+
     async def fail_canary(self, verdict: Verdict) -> Decision:
         """A required step failed: quarantined at once, with the row that says why."""
         model, services = self._model, self._services
@@ -124,6 +217,7 @@ class Aftermath:
                 "runtime": model.runtime.name,
                 "actor": actor,
                 "override": self._mission.override,
+                "stamp": model.stamp,
                 "ttft_ms": verdict.ttft_ms,
                 "tokens_per_second": speed,
                 "estimate_bytes": self._mission.estimate.total,
@@ -133,21 +227,24 @@ class Aftermath:
             | ({"evidence": evidence_dict(evidence)} if evidence else {}),
         )
 
-    async def strike(self, fault: Fault, window_s: float, wait_s: float) -> Decision | None:
+    async def strike(self, fault: Fault, window_s: float) -> tuple[float, Decision | None]:
         """Count a death against the model.
 
         Args:
             window_s: The strikes' window in seconds.
-            wait_s: The back-off before its restart.
 
         Returns:
-            The quarantine's Decision when this was one strike too many, else None.
+            The back-off before its restart in seconds, and the quarantine's Decision when this
+            was one strike too many, else None.
         """
         model, services = self._model, self._services
         evidence = self._seen(fault)
+        on_probation = services.quarantine.on_probation(model.key)
         out = services.quarantine.strike(model.key, model.id, evidence, window_s=window_s)
         strikes = services.quarantine.strikes(model.key)
         decision = services.quarantine.decision(model.key, model.id) if out else None
+        wait_s = self._back_off_s(strikes)
+        where = "on probation" if on_probation else f"after {strikes} strikes"
         if decision is not None:
             reason = f"crash_loop:{strikes} {fault.cause}"
             model.move(
@@ -156,30 +253,44 @@ class Aftermath:
                 "engine",
                 **BLANK,
                 strikes=strikes,
-                reason=reason,
+                reason=f"{fault.cause} {where}",
                 refusal=None,
             )
-            kind, text = "model_quarantined", f"quarantined after {strikes} strikes: {fault.cause}"
+            kind, text = "model_quarantined", f"quarantined {where}: {fault.cause}"
         else:
             reason = f"{fault.cause} ({evidence.phase})"
             self._wait(fault, wait_s, strikes)
             kind = "worker_died"
             text = f"worker died: {fault.cause}; strike {strikes}; restarts in {wait_s:g} s"
-        services.say(kind, text, model_id=model.id, level="error")
+        services.say(
+            kind,
+            text,
+            model_id=model.id,
+            level="error",
+            data={"evidence_id": evidence.id, "signal": evidence.signal, "code": fault.code.value},
+        )
         await services.write_down(
             model.key,
             model.id,
             "fail",
             reason,
             "quarantine" if decision else "strike",
-            {"evidence": evidence_dict(evidence)} | {"override": self._mission.override},
+            {
+                "evidence": evidence_dict(evidence),
+                "override": self._mission.override,
+                "stamp": model.stamp,
+            },
         )
-        return decision
+        return wait_s, decision
 
-    async def charge(self, fault: Fault, suspicions: tuple[Suspicion, ...], wait_s: float) -> None:
-        """A death under a request that saw one before: the request's fault, not the model's."""
+    async def charge(self, fault: Fault, suspicions: tuple[Suspicion, ...]) -> float:
+        """A death under a request that saw one before: the request's fault, not the model's.
+
+        Returns the back-off before the model's restart in seconds.
+        """
         model, services = self._model, self._services
         evidence = self._seen(fault)
+        wait_s = self._back_off_s(1)
         self._wait(fault, wait_s, services.quarantine.strikes(model.key))
         clients = ", ".join(sorted({suspicion.client for suspicion in suspicions}))
         reason = f"request_suspect: {fault.cause} under a request of {clients}"
@@ -192,6 +303,11 @@ class Aftermath:
             "environment",
             {"evidence": evidence_dict(evidence), "digests": [s.digest for s in suspicions]},
         )
+        return wait_s
+
+    def _back_off_s(self, strikes: int) -> float:
+        waits = self._services.settings.quarantining.backoff_s
+        return waits[min(max(strikes, 1), len(waits)) - 1]
 
     def _wait(self, fault: Fault, wait_s: float, strikes: int) -> None:
         self._model.move(
@@ -201,7 +317,6 @@ class Aftermath:
             strikes=strikes,
             stage="waiting",
             progress=None,
-            canary=None,
             retry_at=self._services.clock() + wait_s,
             reason=fault.cause,
         )
@@ -210,26 +325,31 @@ class Aftermath:
         """An environment fault or a clear refusal at load: unloaded, no strike, reason shown."""
         model, services = self._model, self._services
         evidence = self._seen(fault)
+        overridden = self._mission.override and fault.code in _OVERRIDDEN
+        what = "refused by the backend itself" if overridden else "unloaded"
         decision = refuse(
             fault.code,
-            f"{model.id} was unloaded: {fault.cause}",
+            f"{model.id} was {what}: {fault.detail or fault.cause}",
             check="load",
             expected="the backend loads and runs it",
             found=fault.detail,
             remedy=_REMEDIES.get(fault.code, "see its evidence for the worker's last words"),
             evidence_id=evidence.id,
         )
+        # It was loaded in spite of the gate, and the backend said the same: no override helps.
+        decision = replace(decision, overridable=decision.overridable and not overridden)
         released = services.quarantine.put_back(model.key)
+        started = model.readiness is not Readiness.ADMITTED
         model.move(
             Readiness.QUARANTINED if released else Readiness.UNLOADED,
-            Cause.RELEASE_FAILED if released else Cause.ENVIRONMENT,
+            Cause.RELEASE_FAILED if released else Cause.ENVIRONMENT if started else Cause.NO_ROOM,
             "engine",
             **BLANK,
             refusal=decision,
             reason=fault.cause,
         )
         services.say(
-            "model_unloaded",
+            "model_quarantined" if released else "model_unloaded",
             decision.message,
             model_id=model.id,
             level="error",
@@ -252,8 +372,10 @@ class Aftermath:
         self._model.move(Readiness.UNLOADED, Cause.ENVIRONMENT, "engine", **BLANK, reason=why)
         self._services.say("model_unloaded", why, model_id=self._model.id, level="warn")
 
-    def relapse(self, why: str, actor: str) -> None:
+    def _relapse(self, why: str, actor: str) -> None:
         """A release that did not come to its end: back to quarantine."""
-        self._services.quarantine.put_back(self._model.key)
         self._model.move(Readiness.QUARANTINED, Cause.RELEASE_FAILED, actor, **BLANK, reason=why)
-        self._services.say("model_quarantined", why, model_id=self._model.id, level="warn")
+        text = f"back in quarantine: {why}"
+        self._services.say(
+            "model_quarantined", text, model_id=self._model.id, actor=actor, level="warn"
+        )

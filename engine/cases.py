@@ -89,9 +89,14 @@ class Cases:
         meter.since = now
         self.known[key] = strikes.worked(self.known[key], ran, ran if meter.clean else 0.0)
 
-    def save(self) -> None:
-        """Put everything on disk; see ``StateFile.trouble`` for what happens when that fails."""
-        self._file.change(cases=tuple(self._worth_keeping()), holds=tuple(self.holds.values()))
+    def save(self, *, durable: bool = True) -> None:
+        """Put everything on disk; see ``StateFile.trouble`` for what happens when that fails.
+
+        Args:
+            durable: Wait for the disk. Running time can wait for the next write.
+        """
+        cases, holds = tuple(self._worth_keeping()), tuple(self.holds.values())
+        self._file.change(durable=durable, cases=cases, holds=holds)
 
     def _worth_keeping(self) -> Iterable[Case]:
         def spent(case: Case) -> bool:

@@ -10,33 +10,89 @@ from engine.face import ChatDelta, ChatEnd
 from engine.model import Model
 from engine.text import clean_line
 from engine.types import RequestView
-from engine.workers.exits import WorkerExit
-from engine.workers.protocol import Delta, Failed, Finished, Generate, Progress
-from engine.workers.supervisor import Answer, Supervisor
+from engine.workers.exits import Fault, WorkerExit
+from engine.workers.protocol import Delta, Failed, Finished, Generate, Progress, ProtocolError
+from engine.workers.supervisor import STOPPED, Answer, Supervisor
 
 _FAILED = {
     "context": Code.CONTEXT_LENGTH_EXCEEDED,
     "invalid": Code.INVALID_REQUEST,
     "template": Code.INVALID_REQUEST,
 }
+_EXPECTED = {
+    "context": "a prompt that fits the context",
+    "invalid": "a request this model can run",
+    "template": "messages the model's chat template accepts",
+}
+_REMEDIES = {
+    "context": "shorten the conversation, or load the model with a longer context",
+    "invalid": "mend the request",
+    "template": "change the roles or the order of the messages",
+}
 
 
-def death(model_id: str, end: WorkerExit) -> Decision:
-    """What a request is told when its worker died under it."""
-    words = clean_line(" | ".join(end.last_words.splitlines()[-3:]), limit=400)
+def failure(failed: Failed) -> Decision:
+    """What a request is told that its model could not run and that did it no harm."""
+    return refuse(
+        _FAILED.get(failed.kind, Code.UNKNOWN_FAILURE),
+        clean_line(failed.message),
+        check="request",
+        expected=_EXPECTED.get(failed.kind, "an answer"),
+        found=clean_line(failed.message),
+        remedy=_REMEDIES.get(failed.kind, "see the model's log"),
+        param="messages",
+    )
+
+
+def death(model_id: str, end: WorkerExit, fault: Fault, *, quarantines: bool) -> Decision:
+    """What a request is told when its worker ended under it.
+
+    Args:
+        quarantines: This is the strike that quarantines the model.
+    """
+    if end.killed_for == STOPPED:
+        return refuse(
+            Code.SHUTTING_DOWN,
+            f"{model_id} was unloaded before this request was done",
+            retry_after_s=5.0,
+            expected="an answer",
+            found="ended by the engine",
+            remedy="ask again once it is routable",
+        )
+    words = clean_line(" | ".join(end.last_words.splitlines()), limit=400)
+    found = f"{end.cause}; last words: {words}" if words else f"{end.cause}; no last words"
+    if fault.environment:
+        return refuse(
+            fault.code,
+            f"{model_id} was ended under this request: {fault.cause}",
+            expected="an answer",
+            found=fault.detail or found,
+            remedy="make room, then load it again",
+        )
+    told = f"{model_id} died under this request: {end.cause}"
+    if quarantines:
+        return refuse(
+            Code.MODEL_UNSTABLE,
+            f"{told}, and is quarantined",
+            retryable=False,
+            expected="an answer",
+            found=found,
+            remedy="look at its evidence; it may be released after its cool-down",
+        )
     return refuse(
         Code.MODEL_UNSTABLE,
-        f"{model_id} died under this request: {end.cause}",
+        told,
         retryable=True,
         retry_after_s=5.0,
         expected="an answer",
-        found=f"{end.cause}; last words: {words}" if words else f"{end.cause}; no last words",
+        found=found,
         remedy="ask again once it is routable: it restarts by itself and must pass its canary",
     )
 
 
 class LiveChat:
-    """A running request as its client sees it. Submitted when made; iterate it to the end."""
+    """A running request as its client sees it. Its account is kept as answers arrive, whether or
+    not anybody iterates."""
 
     def __init__(
         self,
@@ -46,11 +102,24 @@ class LiveChat:
         client: str,
         on_end: Callable[[str, ChatEnd], None],
         clock: Callable[[], float],
+        explain_death: Callable[[WorkerExit], Decision],
     ) -> None:
+        """Submit it.
+
+        Args:
+            on_end: Called once with the request's id and end, before any client sees it.
+
+        Raises:
+            ProtocolError: it is too long to send; nothing happened.
+        """
         self._model = model
         self._worker = worker
         self._on_end = on_end
+        self._explain_death = explain_death
         self._started = time.monotonic()
+        self._first = self._last = 0.0
+        self._ended = False
+        self._items: asyncio.Queue[ChatDelta | ChatEnd] = asyncio.Queue()
         self._view = RequestView(
             id=frame.id,
             model_id=model.id,
@@ -62,8 +131,11 @@ class LiveChat:
             started_at=clock(),
         )
         model.track(self._view)
-        self._ended = False
-        self._queue: asyncio.Queue[Answer] = worker.generate(frame)
+        try:
+            worker.generate(frame, self._receive)
+        except ProtocolError:
+            model.forget(frame.id)
+            raise
 
     @property
     def request_id(self) -> str:
@@ -74,58 +146,53 @@ class LiveChat:
         """End it within one step of the backend."""
         self._worker.cancel(self.request_id)
 
-    def abandon(self) -> None:
-        """Nobody listens any more: free the slot and forget the request."""
-        if not self._ended:
-            self.cancel()
-            self._end(ChatEnd("cancelled"))
-
-    def _end(self, end: ChatEnd) -> ChatEnd:
-        if not self._ended:
-            self._ended = True
-            self._model.forget(self.request_id)
-            self._on_end(self.request_id, end)
-        return end
-
     async def __aiter__(self) -> AsyncIterator[ChatDelta | ChatEnd]:
-        first = last = 0.0
-        tokens = 0
         try:
             while True:
-                match await self._queue.get():
-                    case Progress() as progress:
-                        self._track("prefill", progress.total, progress.done, tokens)
-                    case Delta() as delta:
-                        last = time.monotonic()
-                        first = first or last
-                        tokens += delta.tokens
-                        self._track("decode", self._view.prompt_tokens, None, tokens)
-                        yield ChatDelta(delta.text, delta.tokens)
-                    case Finished() as finished:
-                        count, span = finished.completion_tokens, last - first
-                        yield self._end(
-                            ChatEnd(
-                                finished.reason,
-                                prompt_tokens=finished.prompt_tokens,
-                                completion_tokens=count,
-                                ttft_ms=(first - self._started) * 1000 if first else None,
-                                tokens_per_second=(count - 1) / span if span > 0 else None,
-                            )
-                        )
-                        return
-                    case Failed() as failed:
-                        code = _FAILED.get(failed.kind, Code.UNKNOWN_FAILURE)
-                        message = clean_line(failed.message)
-                        yield self._end(ChatEnd("error", decision=refuse(code, message)))
-                        return
-                    case WorkerExit() as end:
-                        decision = death(self._model.id, end)
-                        yield self._end(
-                            ChatEnd("error", completion_tokens=tokens, decision=decision)
-                        )
-                        return
+                item = await self._items.get()
+                yield item
+                if isinstance(item, ChatEnd):
+                    return
         finally:
-            self.abandon()
+            if not self._ended:
+                self.cancel()  # nobody listens any more: free the slot
+
+    def _receive(self, answer: Answer) -> None:
+        if self._ended:
+            return
+        match answer:
+            case Progress():
+                self._track("prefill", answer.total, answer.done, self._view.generated)
+            case Delta():
+                self._last = time.monotonic()
+                self._first = self._first or self._last
+                generated = self._view.generated + answer.tokens
+                self._track("decode", self._view.prompt_tokens, None, generated)
+                self._items.put_nowait(ChatDelta(answer.text, answer.tokens))
+            case Finished():
+                count, span = answer.completion_tokens, self._last - self._first
+                self._end(
+                    ChatEnd(
+                        answer.reason,
+                        prompt_tokens=answer.prompt_tokens,
+                        completion_tokens=count,
+                        ttft_ms=(self._first - self._started) * 1000 if self._first else None,
+                        tokens_per_second=(count - 1) / span if count > 1 and span > 0 else None,
+                    )
+                )
+            case Failed():
+                self._fail(failure(answer))
+            case WorkerExit():
+                self._fail(self._explain_death(answer))
+
+    def _fail(self, decision: Decision) -> None:
+        self._end(ChatEnd("error", completion_tokens=self._view.generated, decision=decision))
+
+    def _end(self, end: ChatEnd) -> None:
+        self._ended = True
+        self._model.forget(self.request_id)
+        self._on_end(self.request_id, end)
+        self._items.put_nowait(end)
 
     def _track(self, phase: str, prompt: int, prefilled: int | None, generated: int) -> None:
         self._view = replace(

@@ -5,52 +5,29 @@ waited for off it, so a screen that shares the loop never stutters.
 """
 
 import asyncio
-import socket
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from engine.admission.facts import Facts
-from engine.admission.signatures import load_signatures
-from engine.announcer import Announcer
+from engine.assembly import assemble, host_name
 from engine.board import Board
 from engine.catalog.fingerprint import fingerprint
 from engine.chat import LiveChat
 from engine.errors import Code, EngineError, refuse
-from engine.events import EventLog
-from engine.examiner import Examiner
 from engine.face import ChatOptions, ChatTurn, LoadOptions
 from engine.home import Home
-from engine.intake import Intake
-from engine.intents import Intents, boot_id
-from engine.inventory import Inventory
 from engine.lifecycle import Lifecycle
-from engine.memory import Budget, default_budget, machine_memory
-from engine.model import Model, not_ready
-from engine.quarantine import Quarantine
+from engine.model import BLANK, Model, not_ready, shutting_down
+from engine.question import asked, framed, too_large
 from engine.readiness import LIVE, Cause
-from engine.registry import Registry, RegistryTrouble
-from engine.services import Services
+from engine.registry import RegistryTrouble
 from engine.settings import Settings, load_settings
-from engine.statefile import StateFile
-from engine.suspects import Suspects
-from engine.text import clean_line
-from engine.types import (
-    EngineSnapshot,
-    Event,
-    Explanation,
-    Notice,
-    Readiness,
-    RuntimeView,
-)
-from engine.upkeep import Upkeep
-from engine.workers.capability import Capabilities
+from engine.types import EngineSnapshot, Event, Explanation, Readiness
 from engine.workers.placement import Placement
 from engine.workers.process import LocalPlacement
-from engine.workers.protocol import Generate, Message, Sampling
-from engine.workers.spares import Spares
+from engine.workers.protocol import ProtocolError
 
 EVENTS_SHOWN = 200
 
@@ -74,9 +51,9 @@ class Engine:
         self._board = Board(clock, self._fill)
         self._lives: dict[str, Lifecycle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._runtimes: tuple[RuntimeView, ...] = ()
         self._opened = self._started = self._stopping = False
         self._starting = asyncio.Lock()
+        self._ending: asyncio.Task[None] | None = None
 
     # -- start and stop -------------------------------------------------------------------------
 
@@ -88,84 +65,75 @@ class Engine:
             HomeUnusable: the home folder cannot be made or written.
         """
         async with self._starting:
-            if self._started:
+            if self._started or self._stopping:
                 return
             self._home.take(address="")
-            await asyncio.to_thread(self._open)
+            # A start that is cancelled must not leave the thread opening files behind it.
+            opening = asyncio.ensure_future(asyncio.to_thread(self._open))
+            try:
+                await asyncio.shield(opening)
+            except asyncio.CancelledError:
+                await asyncio.wait({opening})
+                raise
             self._opened = True
-            self._inventory.judge_leftovers()
+            self._rooms.inventory.judge_leftovers()
             await self.rescan()
             self._started = True
             self._board.changed()
-            self._spawn(self._upkeep.run())
-            for spawn in self._inventory.spawns:
-                self._services.spares.prepare(spawn)
+            self._rooms.services.say("engine_started", f"serving {self._home.path}")
+            self._spawn(self._rooms.upkeep.run())
+            for spawn in self._rooms.inventory.spawns:
+                self._rooms.services.spares.prepare(spawn)
 
     def _open(self) -> None:
-        home, settings = self._home, self.settings
-        state = StateFile(home.state, self._clock)
-        registry = Registry(home.registry, self._clock)
-        announcer = Announcer(settings, _host())
-        events = EventLog(home.events, self._clock, settings.events_kept, on_add=announcer.offer)
-        signatures, complaint = load_signatures(settings.signatures)
-        capabilities = Capabilities(home.path, self._clock)
-        self._services = Services(
-            settings=settings,
+        self._rooms = assemble(
+            self.settings,
+            self._home,
+            self._board,
             clock=self._clock,
             new_id=self._new_id,
-            board=self._board,
-            events=events,
-            registry=registry,
-            quarantine=Quarantine(state, settings.quarantining, self._clock),
-            intents=Intents(state, self._clock, boot_id()),
-            budget=Budget(default_budget(settings.memory_gb), lambda: machine_memory().available),
-            spares=Spares(
-                self._placement or LocalPlacement(), settings.deadlines, keep=settings.spare
-            ),
-            suspects=Suspects(state, self._clock),
+            placement=self._placement or LocalPlacement(),
+            lives=self._lives,
+            retire=self._retire,
         )
-        self._examiner = Examiner(settings, capabilities, signatures, self._facts)
-        self._inventory = Inventory(self._services, self._examiner, self._moved)
-        self._upkeep = Upkeep(self._services, state, home, self._lives, self._retire, announcer)
-        self._intake = Intake(self._services, self._examiner, home.sim_state)
-        self._runtimes = tuple(
-            RuntimeView(r.name, r.backend, r.version, r.error)
-            for r in self._examiner.find_runtimes()
-        )
-        for part, problems in (
-            ("registry", registry.warnings),
-            ("state", state.warnings),
-            ("signatures", (complaint,) if complaint else ()),
-        ):
-            if problems:
-                message = clean_line("; ".join(problems))
-                self._board.notice(Notice(part, message))
-                events.add("file_salvaged", message, level="warn")
-        if state.lost:
-            self._services.quarantine.rebuild(registry)
 
     async def stop(self, *, drain_s: float = 0.0) -> None:
         """End requests and workers, in order, and let go of the home. Safe to call twice."""
-        if self._stopping or not self._opened:
+        if self._ending is None:
+            self._stopping = True
+            self._ending = asyncio.create_task(self._stop(drain_s))
+        elif drain_s <= 0:
+            for life in self._lives.values():
+                life.traffic.hurry()
+        await asyncio.shield(self._ending)
+
+    async def _stop(self, drain_s: float) -> None:
+        async with self._starting:
+            pass  # a start under way sees that it has to end
+        if not self._opened:
             self._home.let_go()
             return
-        self._stopping = True
         self._board.changed()
-        await asyncio.gather(*(life.stop(drain_s) for life in tuple(self._lives.values())))
+        live = tuple(self._lives.values())
+        names = ", ".join(life.model.id for life in live) or "nothing loaded"
+        self._rooms.services.say("engine_stopping", f"stopping: {names}")
+        await asyncio.gather(*(life.stop(drain_s) for life in live), return_exceptions=True)
         for task in tuple(self._tasks):
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._services.spares.close()
+        await self._rooms.services.spares.close()
         await asyncio.to_thread(self._close)
         self._started = False
 
     def _close(self) -> None:
         with suppress(RegistryTrouble):  # its banner has said so for as long as there was a screen
-            self._services.registry.flush_pending()
-        self._services.registry.close()
-        self._services.events.close()
-        self._upkeep.announcer.close()
+            self._rooms.services.registry.flush_pending()
+        self._rooms.state.flush()
+        self._rooms.services.registry.close()
+        self._rooms.services.events.flush()
+        self._rooms.services.events.close()
+        self._rooms.upkeep.announcer.close()
         self._home.let_go()
 
     # -- what is shown --------------------------------------------------------------------------
@@ -180,12 +148,11 @@ class Engine:
             started=self._started,
             stopping=self._stopping,
             home=str(self._home.path),
-            host=_host(),
-            runtimes=self._runtimes,
+            host=host_name(),
         )
         if not self._opened:
             return known
-        services = self._services
+        services = self._rooms.services
         measured = sum(model.measured_bytes or 0 for model in bare.models)
         return replace(
             known,
@@ -196,38 +163,41 @@ class Engine:
             registry_total=services.registry.total,
             events=services.events.latest(EVENTS_SHOWN),
             memory=services.budget.view(measured),
-            outdated=self._upkeep.upgrade.models,
+            runtimes=self._rooms.runtimes,
+            outdated=self._rooms.upkeep.upgrade.models,
         )
 
     def events(self, after: int = 0) -> tuple[Event, ...]:
         """Events still in memory with a sequence above ``after``, oldest first."""
-        return self._services.events.after(after)
+        return self._rooms.services.events.after(after) if self._opened else ()
 
     async def rescan(self) -> None:
         """Look at the disk again; what is live keeps its row."""
-        await self._inventory.rescan()
+        self._must_be_open()
+        await self._rooms.inventory.rescan()
 
     # -- the gate -------------------------------------------------------------------------------
 
-    def _facts(self) -> Facts:
-        services = self._services
-        return Facts(
-            quarantined=services.quarantine.decision,
-            verdict=services.registry.verdict,
-            budget=services.budget.total,
-            reserved=sum(services.budget.reserved.values()),
-            available=machine_memory().available,
-        )
-
     async def explain(self, model_id: str, options: LoadOptions | None = None) -> Explanation:
         """Run the gate without loading."""
-        model = self._inventory.find(model_id)
-        return await asyncio.to_thread(self._examiner.examine, model.entry, options)
+        self._must_be_open()
+        model = self._rooms.inventory.find(model_id)
+        return await asyncio.to_thread(self._rooms.examiner.examine, model.entry, asked(options))
+
+    def _find(self, model_id: str, expect: int | None = None) -> Model:
+        """The model an action is about, if it still stands where the action was decided."""
+        self._must_be_open()
+        if self._stopping:
+            raise EngineError(shutting_down())
+        model = self._rooms.inventory.find(model_id)
+        self._decided_on(model, expect)
+        return model
+
+    def _must_be_open(self) -> None:
+        if not self._opened:
+            raise EngineError(shutting_down())
 
     def _decided_on(self, model: Model, expect: int | None) -> None:
-        """Refuse an action that was decided on a state the model has left."""
-        if self._stopping:
-            raise EngineError(refuse(Code.SHUTTING_DOWN, "the engine is ending", retry_after_s=5.0))
         if expect is not None and expect != model.view.version:
             raise EngineError(
                 refuse(
@@ -251,13 +221,41 @@ class Engine:
         wait: bool = False,
     ) -> None:
         """Admit and start loading; joining a load under way and loading what runs succeed."""
-        model = self._inventory.find(model_id)
-        self._decided_on(model, expect)
+        model = self._find(model_id, expect)
+        options = asked(options)
         async with model.lock:
+            self._decided_on(model, expect)
+            await self._predecessor(model)
             if model.readiness not in LIVE:
-                self._begin(await self._intake.admit(model, options or LoadOptions(), actor))
+                self._begin(await self._rooms.intake.admit(model, options, actor, self._ends))
         if wait:
             await self._settled(model)
+
+    async def _predecessor(self, model: Model) -> None:
+        """Let the life before be over before another begins.
+
+        Raises:
+            EngineError: ``conflict``, while it is being unloaded.
+        """
+        if (life := self._lives.get(model.id)) is None:
+            return
+        if model.view.draining:
+            raise EngineError(
+                refuse(
+                    Code.CONFLICT,
+                    f"{model.id} is being unloaded",
+                    retryable=True,
+                    retry_after_s=2.0,
+                    expected="a model that is not draining",
+                    found="draining",
+                    remedy="load it once it is unloaded",
+                )
+            )
+        if model.readiness not in LIVE:
+            await life.over()
+
+    def _ends(self) -> bool:
+        return self._stopping
 
     async def _settled(self, model: Model) -> None:
         if (life := self._lives.get(model.id)) is not None:
@@ -267,13 +265,17 @@ class Engine:
 
     async def unload(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         """Drain and end the worker. Unloading what is unloaded changes nothing."""
-        model = self._inventory.find(model_id)
-        self._decided_on(model, expect)
-        if (life := self._lives.get(model_id)) is not None:
-            self._services.say("unload_begun", "draining", model_id=model_id, actor=actor)
+        model = self._find(model_id, expect)
+        async with model.lock:  # an admission under way comes to its end first
+            life = self._lives.get(model_id)
+        if life is not None:
+            self._rooms.services.say("unload_begun", "draining", model_id=model_id, actor=actor)
             await life.unload(actor)
+            self._rooms.inventory.rest(model)
         elif model.view.refusal is not None:
-            model.change(refusal=None, reason="")
+            model.change(refusal=None)
+            if model.readiness is Readiness.UNLOADED:
+                model.change(reason="")
 
     async def release(
         self,
@@ -285,9 +287,10 @@ class Engine:
         allow_unsupported_runtime: bool = False,
     ) -> None:
         """Let a quarantined model try again: gate, load, canary, probation."""
-        model = self._inventory.find(model_id)
-        self._decided_on(model, expect)
+        model = self._find(model_id, expect)
         async with model.lock:
+            self._decided_on(model, expect)
+            await self._predecessor(model)
             if model.readiness is not Readiness.QUARANTINED:
                 raise EngineError(
                     refuse(
@@ -298,35 +301,41 @@ class Engine:
                         remedy="load it instead",
                     )
                 )
-            decision = self._services.quarantine.release_check(model.key, model_id, early)
+            decision = self._rooms.services.quarantine.release_check(model.key, model_id, early)
             if decision is not None:
                 raise EngineError(decision)
-            options = LoadOptions(
-                runtime=model.runtime.name, allow_unsupported_runtime=allow_unsupported_runtime
+            options = LoadOptions(allow_unsupported_runtime=allow_unsupported_runtime)
+            self._begin(
+                await self._rooms.intake.admit(
+                    model, options, actor, self._ends, release=True, early=early
+                )
             )
-            self._begin(await self._intake.admit(model, options, actor, release=True))
 
     async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         """Quarantine by hand, until released."""
-        model = self._inventory.find(model_id)
-        self._decided_on(model, expect)
-        if not model.fingerprint:
-            model.fingerprint = await asyncio.to_thread(fingerprint, model.entry)
-        self._services.quarantine.hold(model_id, actor=actor)
-        self._services.say("model_held", "held", model_id=model_id, actor=actor, level="warn")
-        if (life := self._lives.get(model_id)) is not None:
-            await life.hold(actor)
-        elif model.readiness is not Readiness.QUARANTINED:
-            model.move(Readiness.QUARANTINED, Cause.HELD, actor, reason="held by an operator")
+        model = self._find(model_id, expect)
+        async with model.lock:
+            self._decided_on(model, expect)
+            if not model.fingerprint:
+                model.fingerprint = await asyncio.to_thread(fingerprint, model.entry)
+            await asyncio.to_thread(self._rooms.services.quarantine.hold, model_id, actor=actor)
+            self._rooms.services.say(
+                "model_held", "held", model_id=model_id, actor=actor, level="warn"
+            )
+            if (life := self._lives.get(model_id)) is not None:
+                await life.hold(actor)
+            if model.readiness is not Readiness.QUARANTINED:
+                why = f"held by {actor}"
+                model.move(Readiness.QUARANTINED, Cause.HELD, actor, **BLANK, reason=why)
 
     async def canary(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         """Run the canary again on a routable model, in service."""
-        model = self._inventory.find(model_id)
-        self._decided_on(model, expect)
+        model = self._find(model_id, expect)
         life = self._lives.get(model_id)
         if life is None:
             raise EngineError(not_ready(model.view))
-        await life.prove_again(actor)
+        # Its verdict counts, whether or not who asked still listens.
+        await asyncio.shield(self._spawn(life.prove_again(actor)))
 
     # -- requests -------------------------------------------------------------------------------
 
@@ -340,34 +349,30 @@ class Engine:
         trusted: bool = False,
     ) -> LiveChat:
         """Ask a routable model."""
-        model = self._inventory.find(model_id)
-        self._decided_on(model, None)
+        model = self._find(model_id)
         if model.readiness is Readiness.QUARANTINED:
-            unstable = self._services.quarantine.decision(model.key, model_id)
+            unstable = self._rooms.services.quarantine.decision(model.key, model_id)
             raise EngineError(unstable or not_ready(model.view))
         life = self._lives.get(model_id)
         if life is None:
             raise EngineError(not_ready(model.view))
-        drawn = options or ChatOptions()
-        frame = Generate(
-            id=self._new_id(),
-            messages=tuple(Message(role=turn.role, content=turn.content) for turn in turns),
-            sampling=Sampling.model_validate(drawn, from_attributes=True),
-        )
-        return life.chat(frame, client, trusted=trusted)
+        frame = framed(self._new_id(), turns, options or ChatOptions())
+        try:
+            return life.chat(frame, client, trusted=trusted)
+        except ProtocolError as error:
+            raise EngineError(too_large(str(error))) from error
 
     async def cancel(self, request_id: str, *, actor: str) -> None:
         """Cancel one request in flight."""
         for life in self._lives.values():
             if request_id in life.model.requests:
                 text = f"request {request_id} cancelled"
-                self._services.say("request_cancelled", text, model_id=life.model.id, actor=actor)
+                self._rooms.services.say(
+                    "request_cancelled", text, model_id=life.model.id, actor=actor
+                )
                 life.cancel(request_id)
 
     # -- lives ---------------------------------------------------------------------------------
-
-    def _moved(self, model: Model) -> None:
-        self._services.quarantine.watch(model.key, model.id, model.readiness)
 
     def _retire(self, model_id: str) -> None:
         """Unload a model nobody has asked for within its keep-alive."""
@@ -379,15 +384,13 @@ class Engine:
         def ended() -> None:
             if self._lives.get(model_id) is life:
                 del self._lives[model_id]
+            self._rooms.inventory.rest(life.model)
 
         self._lives[model_id] = life
         life.start(ended)
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _host() -> str:
-    return socket.gethostname().partition(".")[0]
+        return task

@@ -18,8 +18,6 @@ FILE_LIMIT = 20 * 1000 * 1000
 """Bytes of one file before it is rotated (design 3.3)."""
 FILES = 5
 _CHUNK = 256 * 1024
-_MACHINE = frozenset({"", "engine"})
-"""Actors that are no person and no client."""
 _FIELDS = frozenset({"seq", "ts", "kind", "message", "model_id", "actor", "level", "data"})
 
 
@@ -52,15 +50,15 @@ class EventLog:
     """Every transition, override, release and refusal, with who did it.
 
     Each event is handed to the operating system at once, so a crash of this process loses none.
-    A warning, an error, and whatever a person or client did is also waited for on the medium: the
-    end of the machine must not take the reason for it along. Ordinary progress is not worth a
-    disk's latency each time.
+    :meth:`flush`, called about once a second off the event loop, waits until the medium has it:
+    no screen may stand still for a disk, and the end of the machine takes a second along at most.
 
     Args:
         path: ``events.jsonl``; older files are ``events.jsonl.1`` to ``.4``.
         clock: Unix seconds.
         keep: Events held in memory.
         file_limit: Bytes before rotation.
+        on_add: Called with every event once it is on record; it must neither wait nor raise.
     """
 
     def __init__(
@@ -70,6 +68,7 @@ class EventLog:
         keep: int = 2000,
         *,
         file_limit: int = FILE_LIMIT,
+        on_add: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self.path = path
         self.trouble: str | None = None
@@ -78,9 +77,11 @@ class EventLog:
         self._ring: deque[Event] = deque(maxlen=keep)
         self._unwritten: deque[Event] = deque(maxlen=keep)
         self._limit = file_limit
+        self._on_add = on_add
         self._mutex = threading.RLock()
         self._descriptor: int | None = None
         self._size = 0
+        self._unsynced = False
         self._recover(keep)
         self._seq = self._ring[-1].seq if self._ring else 0
 
@@ -145,11 +146,11 @@ class EventLog:
                 self.trouble = None
             except OSError as error:
                 self._report(error)
-            return event
+        self._on_add(event)
+        return event
 
     def _write(self) -> None:
         """Write what is not on disk yet, oldest first. Raises OSError; then it stays to be done."""
-        urgent = False
         while self._unwritten:
             event = self._unwritten[0]
             names = ("seq", "ts", "kind", "message", "model_id", "actor", "level", "data")
@@ -164,9 +165,7 @@ class EventLog:
                 raise
             self._size += len(line)
             self._unwritten.popleft()
-            urgent = urgent or event.level != "info" or event.actor not in _MACHINE
-        if urgent and self._descriptor is not None:
-            disk.sync(self._descriptor)
+            self._unsynced = True
 
     def _open_for(self, more: int) -> int:
         """The file to write ``more`` bytes to, rotated if it is full. Raises OSError."""
@@ -201,6 +200,20 @@ class EventLog:
         """The newest events, newest last."""
         with self._mutex:
             return tuple(self._ring)[-count:] if count > 0 else ()
+
+    def flush(self) -> None:
+        """Wait until everything written is on the medium. Never raises; see ``trouble``."""
+        with self._mutex:
+            if not self._unsynced or self._descriptor is None:
+                return
+            self._unsynced = False
+            descriptor = os.dup(self._descriptor)
+        try:
+            disk.sync(descriptor)  # outside the lock: events go on meanwhile
+        except OSError as error:
+            self._report(error)
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Let go of the file; the next event opens it again."""

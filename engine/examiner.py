@@ -5,7 +5,7 @@ child process; the engine calls it off its event loop.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +14,13 @@ from engine.admission.gate import explain
 from engine.admission.questions import questions
 from engine.admission.signatures import Signature
 from engine.catalog.entry import CatalogEntry
-from engine.catalog.fingerprint import fingerprint
+from engine.catalog.fingerprint import fingerprint, stamp
 from engine.face import LoadOptions
 from engine.model import Runtime
-from engine.settings import Settings
+from engine.settings import DEFAULT_RUNTIME, Settings
+from engine.text import clean_line
 from engine.types import Backend, Explanation
 from engine.workers.capability import Capabilities
-
-DEFAULT_RUNTIME = "default"
 
 
 class Examiner:
@@ -43,13 +42,18 @@ class Examiner:
         self._facts = facts
         self._runtimes: Mapping[tuple[str, Backend], Runtime] = {}
 
-    def find_runtimes(self) -> tuple[Runtime, ...]:
-        """Every runtime of this host with its versions; a missing backend has its ``error`` set."""
+    def find_runtimes(self, *, thorough: bool = False) -> tuple[Runtime, ...]:
+        """Every runtime of this host with its versions; a missing backend has its ``error`` set.
+
+        Args:
+            thorough: Import each backend in a child, which takes seconds and shows a broken one.
+        """
+        look = self._capabilities.tried if thorough else self._capabilities.versions
         wanted = [(DEFAULT_RUNTIME, backend, sys.executable) for backend in Backend]
         wanted += [(n, r.backend, str(r.python)) for n, r in self._settings.runtimes.items()]
         found: dict[tuple[str, Backend], Runtime] = {}
         for name, backend, python in wanted:
-            view = self._capabilities.versions(backend, Path(python), name)
+            view = look(backend, Path(python), name)
             found[name, backend] = Runtime(name, backend, python, view.version, view.error)
         self._runtimes = found
         return tuple(found.values())
@@ -58,17 +62,21 @@ class Examiner:
         """The runtime a model is to run in.
 
         Args:
-            name: The one asked for; None means the model's settings, then the default.
+            name: The one asked for; None means the model's settings, then the backend's default.
         """
         model = self._settings.model.get(entry.id)
-        wanted = name or (model.runtime if model else None) or DEFAULT_RUNTIME
+        wanted = name or (model.runtime if model else None) or self._default(entry.backend)
         runtime = self._runtimes.get((wanted, entry.backend))
         if runtime is None:
-            error = f"no runtime named {wanted!r} runs {entry.backend}"
+            error = f"no runtime named {clean_line(wanted, limit=60)!r} runs {entry.backend}"
             return Runtime(wanted, entry.backend, sys.executable, "", error)
         if entry.backend is Backend.SIMULATED:
             return replace(runtime, version=f"simulated {entry.simulated_version or '1.0'}")
         return runtime
+
+    def _default(self, backend: Backend) -> str:
+        chosen = self._settings.runtimes.items()
+        return next((n for n, r in chosen if r.backend is backend and r.default), DEFAULT_RUNTIME)
 
     def context(self, entry: CatalogEntry, options: LoadOptions) -> int:
         """The context length of a load, in tokens: asked for, set for the model, or the default
@@ -110,22 +118,44 @@ class Examiner:
             context=self.context(entry, options),
             slots=self._settings.slots,
             fingerprint=print_of or fingerprint(entry),
+            stamp=stamp(entry),
         )
         return explain(entry, facts, options, release=release)
+
+    def prepare(self, entries: Iterable[CatalogEntry], name: str | None = None) -> None:
+        """Have each runtime asked, in one child, what it has not been asked yet about these models.
+
+        A child takes seconds to import its backend, so many models are examined in little more time
+        than one. A runtime that cannot answer keeps its ``error`` until the runtimes are looked for
+        again: it is not asked once more for every model.
+
+        Args:
+            name: The runtime asked for, as in :meth:`runtime`.
+        """
+        unasked: dict[tuple[str, Backend], set[str]] = {}
+        for entry in entries:
+            runtime = self.runtime(entry, name)
+            if wanted := self._unasked(entry, runtime):
+                unasked.setdefault((runtime.name, entry.backend), set()).update(wanted)
+        found = dict(self._runtimes)
+        for key, wanted in unasked.items():
+            answer = self._capabilities.ask(key[1], Path(found[key].python), wanted)
+            found[key] = replace(found[key], error=answer.error)
+        self._runtimes = found
+
+    def _unasked(self, entry: CatalogEntry, runtime: Runtime) -> set[str]:
+        if runtime.error or entry.backend is Backend.SIMULATED:
+            return set()
+        known = self._capabilities.known
+        asked = questions(entry)
+        return {q for q in asked if known(runtime.version, entry.backend, q) is None}
 
     def _ask(self, entry: CatalogEntry, runtime: Runtime) -> Runtime:
         """Have the runtime asked what it has not been asked yet about this model.
 
         A backend that dies at import shows itself only here; the runtime then has its ``error``.
         """
-        if runtime.error or entry.backend is Backend.SIMULATED:
-            return runtime
-        known = self._capabilities.known
-        unasked = [
-            question
-            for question in questions(entry)
-            if known(runtime.version, entry.backend, question) is None
-        ]
+        unasked = self._unasked(entry, runtime)
         if not unasked:
             return runtime
         answer = self._capabilities.ask(entry.backend, Path(runtime.python), unasked)

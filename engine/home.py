@@ -110,7 +110,12 @@ class Home:
             return os.open(self.lock, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, disk.PRIVATE_FILE)
 
     def _furnish(self) -> None:
-        if stat.S_IMODE(self.path.stat().st_mode) & 0o077:
+        mode = stat.S_IMODE(self.path.stat().st_mode)
+        ours = self.state.exists() or not any(p != self.lock for p in self.path.iterdir())
+        if mode & 0o022 and not ours:
+            why = "others may write in it, and it holds other things"
+            raise OSError(errno.EPERM, f"{why}; name a folder of its own", str(self.path))
+        if mode & 0o077 and ours:
             self.path.chmod(disk.PRIVATE_FOLDER)
         for folder in (self.logs, self.sim_state):
             folder.mkdir(mode=disk.PRIVATE_FOLDER, exist_ok=True)

@@ -4,6 +4,7 @@ Serves ``lmx models``, ``lmx explain`` and ``lmx doctor``. Reservations count as
 nobody is there who could have made any; quarantine and verdicts are read from the home's files.
 """
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from engine.admission.facts import Facts
 from engine.admission.signatures import load_signatures
 from engine.catalog.entry import CatalogEntry
-from engine.catalog.scan import resolve_path, scan
+from engine.catalog.scan import Catalog, resolve_path, scan
 from engine.examiner import Examiner
 from engine.face import LoadOptions
 from engine.home import Home
@@ -47,6 +48,11 @@ class Inspection:
         """Every backend of this host; ``error`` says why one cannot be used."""
         return tuple(RuntimeView(r.name, r.backend, r.version, r.error) for r in self._runtimes)
 
+    def tried_runtimes(self) -> tuple[RuntimeView, ...]:
+        """As :meth:`runtimes`, and each backend was imported in a child, which takes seconds."""
+        self._runtimes = self._examiner.find_runtimes(thorough=True)
+        return self.runtimes()
+
     def models(self) -> tuple[CatalogEntry, ...]:
         """What is on disk, sorted by id."""
         return scan(self._settings).entries
@@ -54,11 +60,23 @@ class Inspection:
     def explain(
         self, names: Sequence[str], options: LoadOptions | None = None
     ) -> Iterator[Explanation]:
-        """Run the gate on each name: a path where it looks like one or exists, else a model id."""
+        """Run the gate on each name: a path where it looks like one or exists, else a model id.
+
+        Every runtime is asked once about all of them; each answer is made when it is drawn.
+        """
         catalog = scan(self._settings)
-        for name in names:
-            path = Path(name).expanduser()
-            entry = catalog.by_id.get(name)
-            if entry is None or path.exists():
-                entry = resolve_path(path.absolute())
+        entries = [_entry(catalog, name) for name in names]
+        self._examiner.prepare(entries, options.runtime if options else None)
+        for entry in entries:
             yield self._examiner.examine(entry, options)
+
+
+def _entry(catalog: Catalog, name: str) -> CatalogEntry:
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:  # the home of a user that does not exist
+        path = Path(name)
+    entry = catalog.by_id.get(name)
+    if entry is None or os.path.lexists(path):  # which answers, where Path.exists raises
+        return resolve_path(path)
+    return entry

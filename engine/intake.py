@@ -1,18 +1,22 @@
 """Taking a model in: the gate's answer, the reservation, and the mission its life starts with."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.aftermath import Mission
-from engine.catalog.fingerprint import fingerprint
+from engine.catalog.fingerprint import fingerprint, stamp
 from engine.errors import Code, Decision, EngineError
 from engine.examiner import Examiner
 from engine.face import LoadOptions
 from engine.lifecycle import Lifecycle
-from engine.model import Model, not_ready
+from engine.model import Model, not_ready, shutting_down
 from engine.readiness import Cause
 from engine.services import Services
-from engine.types import Explanation, Readiness
+from engine.types import Explanation, Key, Readiness
+
+_NOT_OF_THE_MODEL = (Code.MODEL_UNSTABLE, Code.INSUFFICIENT_MEMORY, Code.SHUTTING_DOWN)
+"""Refusals that say nothing of how this content runs on this backend version."""
 
 
 class Intake:
@@ -24,45 +28,61 @@ class Intake:
         self._state_dir = state_dir
 
     async def admit(
-        self, model: Model, options: LoadOptions, actor: str, *, release: bool = False
+        self,
+        model: Model,
+        options: LoadOptions,
+        actor: str,
+        stopping: Callable[[], bool],
+        *,
+        release: bool = False,
+        early: bool = False,
     ) -> Lifecycle:
         """Ask the gate and promise the memory; the caller starts the life it returns.
 
         Args:
+            stopping: Whether the engine is ending, asked once more before anything is promised.
             release: The model comes out of quarantine, on probation.
+            early: It does so before its cool-down is over; for the record.
 
         Raises:
             EngineError: refused; the model stays as it was and shows the refusal.
         """
-        services = self._services
-        model.runtime = self._examiner.runtime(model.entry, options.runtime)
-        model.fingerprint = await asyncio.to_thread(fingerprint, model.entry)
+        services, entry = self._services, model.entry
+        runtime = self._examiner.runtime(entry, options.runtime)
+        taken = await asyncio.to_thread(fingerprint, entry)
         explanation = await asyncio.to_thread(
-            self._examiner.examine,
-            model.entry,
-            options,
-            release=release,
-            print_of=model.fingerprint,
+            self._examiner.examine, entry, options, release=release, print_of=taken
         )
+        stamped = await asyncio.to_thread(stamp, entry)
+        key = Key(taken, entry.backend, runtime.version)
         decision, estimate = explanation.decision, explanation.estimate
+        if decision is None and stopping():
+            decision = shutting_down()
         if decision is None and estimate is not None:
             # The gate looked at the room a moment ago; only the reservation is binding.
             decision = services.budget.reserve(model.id, estimate.total)
         if decision is not None or estimate is None:
-            raise await self._refusal(model, decision or not_ready(model.view), actor)
+            raise await self._refusal(model, key, decision or not_ready(model.view), actor)
+        # From here to the life's start nothing is waited for.
+        model.entry, model.runtime, model.fingerprint = entry, runtime, taken
+        model.stamp = stamped
         if release:
-            services.quarantine.begin_release(model.key, model.id)
+            services.quarantine.begin_release(key, model.id)
+        elif model.readiness is Readiness.QUARANTINED:
+            # The gate asked: it is another runtime, or other files, that are quarantined.
+            model.recall(Readiness.UNLOADED)
         services.intents.forgive(model.id)
         model.move(
             Readiness.ADMITTED,
             Cause.RELEASED if release else Cause.ADMITTED,
             actor,
-            backend_version=model.runtime.version,
-            runtime=model.runtime.name,
+            backend_version=runtime.version,
+            runtime=runtime.name,
             refusal=None,
+            unclean=False,
             reason="",
         )
-        self._tell(model, options, explanation, actor)
+        self._tell(model, options, explanation, actor, release=release, early=early)
         keep_alive = services.settings.model.get(model.id)
         stated = keep_alive.keep_alive if keep_alive else None
         mission = Mission(
@@ -77,7 +97,14 @@ class Intake:
         return Lifecycle(model, services, mission)
 
     def _tell(
-        self, model: Model, options: LoadOptions, explanation: Explanation, actor: str
+        self,
+        model: Model,
+        options: LoadOptions,
+        explanation: Explanation,
+        actor: str,
+        *,
+        release: bool,
+        early: bool,
     ) -> None:
         skipped = [check.check for check in explanation.checks if check.result.value == "skipped"]
         if options.allow_unsupported_runtime:
@@ -85,6 +112,9 @@ class Intake:
             text = "admitted with allow_unsupported_runtime"
         else:
             kind, level, text = "model_admitted", "info", "admitted"
+        if release:
+            text += ", released on probation" + (" before its cool-down was over" if early else "")
+            kind = "model_released"
         if options.reserve_gb is not None:
             text += f", {options.reserve_gb:g} GB stated"
         self._services.say(
@@ -93,11 +123,13 @@ class Intake:
             model_id=model.id,
             actor=actor,
             level=level,
-            data={"skipped": skipped, "reserve_gb": options.reserve_gb},
+            data={"skipped": skipped, "reserve_gb": options.reserve_gb, "early": early},
         )
 
-    async def _refusal(self, model: Model, decision: Decision, actor: str) -> EngineError:
-        model.change(refusal=decision, reason=decision.code.value)
+    async def _refusal(self, model: Model, key: Key, decision: Decision, actor: str) -> EngineError:
+        model.change(refusal=decision)
+        if model.readiness is not Readiness.QUARANTINED:
+            model.change(reason=decision.code.value)
         self._services.say(
             "load_refused",
             f"refused: {decision.code.value} · {decision.message}",
@@ -106,9 +138,9 @@ class Intake:
             level="warn",
             data=decision.as_dict(),
         )
-        if decision.code not in (Code.MODEL_UNSTABLE, Code.INSUFFICIENT_MEMORY):
+        if decision.code not in _NOT_OF_THE_MODEL:
             await self._services.write_down(
-                model.key,
+                key,
                 model.id,
                 "fail",
                 f"{decision.code.value}: {decision.found}",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
 from engine.catalog.fingerprint import fingerprint
 from engine.catalog.scan import Catalog, scan
@@ -12,6 +13,7 @@ from engine.readiness import LIVE
 from engine.services import Services
 from engine.text import clean_line
 from engine.types import Backend, Readiness
+from engine.workers.placement import Spawn
 
 
 class Inventory:
@@ -26,9 +28,9 @@ class Inventory:
         self._catalog = Catalog()
 
     @property
-    def backends(self) -> frozenset[Backend]:
-        """The backends some model on disk needs."""
-        return frozenset(entry.backend for entry in self._catalog.entries)
+    def spawns(self) -> frozenset[Spawn]:
+        """The kinds of worker a load of some model on disk would want, simulated ones aside."""
+        return frozenset(kind for kind in self._kinds() if kind.backend is not Backend.SIMULATED)
 
     def find(self, model_id: str) -> Model:
         """The model of this id.
@@ -47,6 +49,22 @@ class Inventory:
                 found=f"{len(models)} models, none of this name",
                 remedy="see `lmx models`, or rescan after a download",
             )
+        )
+
+    def rest(self, model: Model) -> None:
+        """A model has ended. Its runtime was that load's choice; the row tells of the next one."""
+        if model.readiness is Readiness.UNLOADED:
+            model.replace_entry(model.entry, self._examiner.runtime(model.entry))
+            if self._services.quarantine.keys(model.id) and model.fingerprint:
+                self._judge(model)
+            self._services.spares.keep_only(self._kinds())
+
+    def _kinds(self) -> frozenset[Spawn]:
+        models = self._services.board.models.values()
+        return frozenset(
+            Spawn(model.entry.backend, Path(model.runtime.python), model.runtime.name)
+            for model in models
+            if not model.runtime.error
         )
 
     def judge_leftovers(self) -> None:
@@ -75,11 +93,11 @@ class Inventory:
                     strike_limit=services.settings.quarantining.strikes,
                     on_move=self._on_move,
                 )
-            elif model.readiness not in LIVE:
+            elif _at_rest(model):
                 model.replace_entry(entry, runtime)
         known = self._catalog.by_id
         for gone in [m.id for m in models.values() if m.id not in known]:
-            if models[gone].readiness not in LIVE:
+            if _at_rest(models[gone]):
                 del models[gone]
         await self._recall()
         for problem in self._catalog.problems:
@@ -87,22 +105,38 @@ class Inventory:
         services.board.changed()
 
     async def _recall(self) -> None:
-        """Put models that are quarantined, held or came to an unclean end where they belong."""
-        quarantine, intents = self._services.quarantine, self._services.intents
-        known = {view.model_id for view in quarantine.views()}
+        """Put models that are quarantined, held or came to an unclean end where they belong, and
+        take those out whose files or backend version are no longer what was quarantined."""
+        known = {view.model_id for view in self._services.quarantine.views()}
         for model in tuple(self._services.board.models.values()):
-            if model.readiness is not Readiness.UNLOADED:
-                continue
-            if intents.unclean(model.id) is not None:
-                model.change(reason="unclean end: the machine went down while it was loaded")
-            if model.id not in known:
-                continue
-            model.fingerprint = await asyncio.to_thread(fingerprint, model.entry)
-            decision = quarantine.decision(model.key, model.id)
-            if decision is None:
-                model.change(reason="was quarantined with other files or another backend version")
-                continue
-            evidence = quarantine.evidence(model.key)
-            model.recall(
-                quarantine.strikes(model.key), decision.found, evidence[-1] if evidence else None
-            )
+            if _at_rest(model) and (model.id in known or model.readiness is _QUARANTINED):
+                taken = await asyncio.to_thread(fingerprint, model.entry)
+                if _at_rest(model):
+                    model.fingerprint = taken
+                    self._judge(model)
+            if self._services.intents.unclean(model.id) is not None and _at_rest(model):
+                why = "unclean end: the machine went down while it was loaded"
+                model.change(unclean=True, reason=why)
+
+    def _judge(self, model: Model) -> None:
+        quarantine = self._services.quarantine
+        decision = quarantine.decision(model.key, model.id)
+        if decision is None:
+            why = "was quarantined with other files or on another backend version"
+            model.recall(Readiness.UNLOADED, strikes=0, reason=why)
+            return
+        evidence = quarantine.evidence(model.key)
+        model.recall(
+            _QUARANTINED,
+            strikes=quarantine.strikes(model.key),
+            reason=decision.found,
+            evidence=evidence[-1] if evidence else None,
+        )
+
+
+_QUARANTINED = Readiness.QUARANTINED
+
+
+def _at_rest(model: Model) -> bool:
+    """Whether nothing goes on with a model: it is not live, and no action decides on it."""
+    return model.readiness not in LIVE and not model.lock.locked()

@@ -33,6 +33,8 @@ class Record(NamedTuple):
     outcome: str
     event: str
     fingerprint: str
+    origin: str
+    """The host an imported record was written on; empty for this host's own."""
 
 
 @dataclass(slots=True)
@@ -84,6 +86,7 @@ def digest(offset: int, length: int, content: dict[str, Any]) -> Record:
         content["outcome"],
         str(metadata.get("event", "")),
         str(metadata.get("fingerprint", "")),
+        str(metadata.get("origin", "")),
     )
 
 

@@ -5,7 +5,8 @@ quarantined, its memory promise returned and its worker gone.
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +15,20 @@ from engine.canary import STEPS, Canary, Subject, Verdict
 from engine.catalog.fingerprint import fingerprint
 from engine.chat import LiveChat
 from engine.errors import Code, Decision, EngineError
-from engine.model import BLANK, Model, not_ready
-from engine.readiness import Cause
+from engine.model import Model, not_ready
 from engine.services import Services
-from engine.text import clean
+from engine.text import clean, clean_line
 from engine.traffic import Traffic
 from engine.types import CanaryStep, CanaryView, Readiness
 from engine.workers.exits import Fault, classify_exit, classify_load_failure
 from engine.workers.placement import Spawn, SpawnError
 from engine.workers.protocol import Generate, Hello, Load, Loaded, Progress
 from engine.workers.supervisor import LoadFailed, Supervisor, WorkerDied
+
+_HIRES = 3
+"""Workers tried before a backend that does not start is given up."""
+_NO_BACKEND = 69
+"""A worker's exit status when its backend cannot be imported (engine/workers/child.py)."""
 
 
 class Lifecycle:
@@ -32,20 +37,30 @@ class Lifecycle:
     def __init__(self, model: Model, services: Services, mission: Mission) -> None:
         self.model = model
         self.mission = mission
-        self.settled: asyncio.Future[Decision | None] = asyncio.get_running_loop().create_future()
-        """None once routable for the first time, else the Decision that ended it."""
+        self.settled: asyncio.Future[Decision | None] = _future()
+        """None once routable, else the Decision that ended it; a new one after every death."""
         self.traffic = Traffic(model, services)
         self._services = services
         self._aftermath = Aftermath(model, services, mission)
         self._worker: Supervisor | None = None
         self._loaded: Loaded | None = None
         self._task: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self._intent = ""
         self._load_took_s = 0.0
 
     def start(self, on_end: Callable[[], None]) -> None:
         """Begin; ``on_end`` is called once the model is no longer live."""
         self._task = asyncio.create_task(self._live(), name=f"model-{self.model.id}")
-        self._task.add_done_callback(lambda _: on_end())
+        self._task.add_done_callback(lambda task: self._over(task, on_end))
+
+    def _over(self, task: "asyncio.Task[None]", on_end: Callable[[], None]) -> None:
+        """The task has ended, however it did, even before its first step."""
+        self._services.budget.release(self.model.id)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._settle(self._aftermath.give_up(error))
+        self._settle(not_ready(self.model.view))
+        on_end()
 
     # -- what an operator or a client may do ----------------------------------------------------
 
@@ -54,6 +69,7 @@ class Lifecycle:
 
         Raises:
             EngineError: it is not routable, or drains, or the request is suspect.
+            ProtocolError: the request is too long to send.
         """
         view = self.model.view
         if self._worker is None or view.draining or view.readiness is not Readiness.ROUTABLE:
@@ -67,28 +83,24 @@ class Lifecycle:
 
     async def unload(self, actor: str) -> None:
         """Drain, end the worker, and leave the model unloaded."""
-        await self._finish(self._services.settings.deadlines.drain_s)
-        view = self.model.view
-        if view.readiness is Readiness.QUARANTINED or view.readiness is Readiness.UNLOADED:
-            return  # it ended by itself while it drained
-        if view.probation:
-            self._aftermath.relapse("unloaded while on probation", actor)
-            return
-        self.model.move(Readiness.UNLOADED, Cause.UNLOADED, actor, **BLANK, reason="")
-        self._services.say("model_unloaded", "unloaded", model_id=self.model.id, actor=actor)
+        drain_s = self._services.settings.deadlines.drain_s
+        await self._end(drain_s, lambda: self._aftermath.unload(actor))
 
     async def hold(self, actor: str) -> None:
         """Drain and leave the model quarantined; the hold itself is already on record."""
-        await self._finish(self._services.settings.deadlines.drain_s)
-        if self.model.readiness is not Readiness.QUARANTINED:
-            why = "held by an operator"
-            self.model.move(Readiness.QUARANTINED, Cause.HELD, actor, **BLANK, reason=why)
+        drain_s = self._services.settings.deadlines.drain_s
+        await self._end(drain_s, lambda: self._aftermath.hold(actor))
 
     async def stop(self, drain_s: float) -> None:
         """The engine is ending: drain and end the worker. What was on probation relapses."""
-        await self._finish(drain_s)
-        if self.model.view.probation and self.model.readiness is not Readiness.QUARANTINED:
-            self._aftermath.relapse("the engine ended while it was on probation", "engine")
+        if drain_s <= 0:
+            self.traffic.hurry()
+        await self._end(drain_s, lambda: self._aftermath.unload("engine"))
+
+    async def over(self) -> None:
+        """Wait until nothing of this life is left."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
 
     async def prove_again(self, actor: str) -> None:
         """Run the canary on the routable worker, in service; a failure quarantines.
@@ -109,86 +121,99 @@ class Lifecycle:
         if verdict.passed:
             await self._aftermath.write_canary(verdict, actor)
             return
-        self.model.change(draining=True)
-        await self.traffic.drain(worker, self._services.settings.deadlines.drain_s)
-        if self.model.readiness is Readiness.ROUTABLE:
-            await self._aftermath.fail_canary(verdict)
-        await self._finish(0)
+        # On record before anything can interrupt it; requests drain afterwards.
+        failing = asyncio.ensure_future(self._aftermath.fail_canary(verdict))
+        drain_s = self._services.settings.deadlines.drain_s
+        await self._end(drain_s, lambda: None)
+        await failing
 
     # -- the life -------------------------------------------------------------------------------
 
     async def _live(self) -> None:
-        mission = self.mission
-        failures = 0
-        try:
-            self.model.move(
-                Readiness.LOADING,
-                Cause.STARTED,
-                "engine",
-                context=mission.context,
-                estimate=mission.estimate,
-                override=mission.override,
-                probation=mission.release,
-                refusal=None,
-                reason="",
-            )
-            while True:
-                fault = await self._attempt()
-                if fault is None or self.model.view.draining:
-                    return
-                if fault.environment:
-                    self._settle(await self._aftermath.leave(fault))
-                    return
-                waits = self._services.settings.quarantining.backoff_s
-                wait = waits[min(failures, len(waits) - 1)]
-                window = max(self._services.settings.quarantining.window_s, 3 * self._load_took_s)
-                charged = self._services.suspects.died(self.model.id, self.traffic.suspected)
-                if charged:
-                    await self._aftermath.charge(fault, charged, wait)
-                elif (out := await self._aftermath.strike(fault, window, wait)) is not None:
+        while True:
+            fault = await self._attempt()
+            if fault is None or self.model.view.draining:
+                return
+            if fault.environment:
+                self._settle(await self._aftermath.leave(fault))
+                return
+            if self.settled.done():
+                self.settled = _future()
+            limits = self._services.settings.quarantining
+            window = max(limits.window_s, 3 * self._load_took_s)
+            charged = self._services.suspects.died(self.model.id, self.traffic.suspected)
+            if charged:
+                wait = await self._aftermath.charge(fault, charged)
+            else:
+                wait, out = await self._aftermath.strike(fault, window)
+                if out is not None:
                     self._settle(out)
                     return
-                await asyncio.sleep(wait)
-                failures += 1
-                now = await asyncio.to_thread(fingerprint, self.model.entry)
-                if now != self.model.fingerprint:
-                    self._aftermath.unload_changed()
-                    return
-        finally:
-            self._services.budget.release(self.model.id)
-            self._settle(not_ready(self.model.view))
+            await asyncio.sleep(wait)
+            now = await asyncio.to_thread(fingerprint, self.model.entry)
+            if now != self.model.fingerprint:
+                self._aftermath.unload_changed()
+                return
 
     async def _attempt(self) -> Fault | None:
         """Load, prove and serve once; returns the fault that ended it, or None if quarantined."""
         model, services = self.model, self._services
-        started = services.clock()
-        model.change(progress=None, stage="starting", retry_at=None, canary=None)
         spawn = Spawn(model.entry.backend, Path(model.runtime.python), model.runtime.name)
+        # Durable before the worker is: if the machine goes down with it, this is how we know.
+        intent = asyncio.ensure_future(
+            asyncio.to_thread(services.intents.begin, model.id, model.key)
+        )
         try:
-            worker = self._worker = await services.spares.take(spawn)
-        except SpawnError as error:
-            return Fault(Code.UNKNOWN_FAILURE, "no worker", str(error), environment=True)
-        worker.on_death = self.traffic.note_victims
-        worker.on_stats = lambda stats: model.change(measured_bytes=stats.memory_bytes)
-        model.change(pid=worker.pid)
-        intent = services.intents.begin(model.id, model.key)
-        self.traffic.begin(intent)
-        services.intents.update(intent, pid=worker.pid)
+            self._intent = await asyncio.shield(intent)
+            hello, fault = await self._hire(spawn)
+            if hello is None or self._worker is None:
+                return fault
+            return await self._serve(self._worker, hello, spawn)
+        finally:
+            await _to_its_end(self._clean_up(intent))
+
+    async def _clean_up(self, intent: "asyncio.Future[str]") -> None:
+        """The worker is gone and nothing is left of the attempt."""
+        services = self._services
+        if self._worker is not None:
+            await self._worker.stop(services.settings.deadlines.stop_s)
+        services.budget.measure(self.model.id, 0)
+        self._worker = self._loaded = None
+        self.model.change(pid=None, measured_bytes=None)
+        await asyncio.to_thread(services.intents.end, await intent)
+
+    async def _hire(self, spawn: Spawn) -> tuple[Hello | None, Fault]:
+        """Have a worker that has said hello. One that dies before was told of no model yet, so
+        its death is no model's fault; another is tried, and then it is the backend's."""
+        model, services = self.model, self._services
+        fault = Fault(Code.UNKNOWN_FAILURE, "no worker", "", environment=True)
+        for _ in range(_HIRES):
+            try:
+                worker = self._worker = await services.spares.take(spawn)
+            except SpawnError as error:
+                return None, Fault(fault.code, "no worker", str(error), environment=True)
+            worker.on_death = self.traffic.note_victims
+            worker.on_stats = lambda stats: model.change(measured_bytes=stats.memory_bytes)
+            services.intents.update(self._intent, pid=worker.pid)
+            self.traffic.begin(self._intent)
+            self._aftermath.begin(worker.pid)
+            try:
+                return await worker.greeting(), fault
+            except WorkerDied as died:
+                end = died.end
+            cause = f"backend did not start: {end.cause}"
+            self._aftermath.keep_evidence(end, cause, end.last_words, end.stderr_tail, ())
+            broken = end.status == _NO_BACKEND or end.signal == "SIGILL"
+            code = Code.MODEL_UNSUPPORTED_BACKEND if broken else Code.UNKNOWN_FAILURE
+            fault = Fault(code, cause, end.last_words, environment=True)
+        return None, fault
+
+    async def _serve(self, worker: Supervisor, hello: Hello, spawn: Spawn) -> Fault | None:
+        model, services = self.model, self._services
         try:
-            hello = await worker.greeting()
-            loaded = self._loaded = await self._load(worker)
-            self._load_took_s = services.clock() - started
-            model.move(
-                Readiness.CANARY_PENDING,
-                Cause.LOADED,
-                "engine",
-                progress=None,
-                stage="",
-                chat=loaded.chat,
-                context=loaded.context,
-                measured_bytes=loaded.memory_bytes or None,
-            )
-            services.say("model_loaded", "loading → canary_pending", model_id=model.id)
+            loaded = self._loaded = await self._timed_load(worker)
+            self._aftermath.loaded(loaded)
+            services.intents.update(self._intent, phase=Readiness.CANARY_PENDING.value)
             verdict = await self._prove(worker, hello, loaded)
             if not verdict.passed:
                 self._settle(await self._aftermath.fail_canary(verdict))
@@ -205,18 +230,18 @@ class Lifecycle:
         except TimeoutError:
             worker.kill("hang: a canary step was never answered")
             end = await asyncio.shield(worker.ended)
-        finally:
-            await worker.stop(services.settings.deadlines.stop_s)
-            services.intents.end(intent)
-            services.budget.measure(model.id, 0)
-            self._worker = self._loaded = None
-            model.change(pid=None, measured_bytes=None)
         fault = classify_exit(end, loading=model.readiness is Readiness.LOADING)
         if not model.view.draining:
-            self._aftermath.keep_evidence(
-                end, fault.cause, fault.detail, end.stderr_tail, self.traffic.victims
-            )
+            victims = self.traffic.victims
+            self._aftermath.keep_evidence(end, fault.cause, fault.detail, end.stderr_tail, victims)
         return fault
+
+    async def _timed_load(self, worker: Supervisor) -> Loaded:
+        started = time.monotonic()
+        try:
+            return await self._load(worker)
+        finally:
+            self._load_took_s = max(self._load_took_s, time.monotonic() - started)
 
     async def _load(self, worker: Supervisor) -> Loaded:
         entry, settings = self.model.entry, self._services.settings
@@ -237,7 +262,8 @@ class Lifecycle:
         return await worker.load(frame, self._progressed, deadline)
 
     def _progressed(self, progress: Progress) -> None:
-        self.model.change(progress=progress.fraction, stage=progress.stage)
+        stage = clean_line(progress.stage, limit=40)
+        self.model.change(progress=progress.fraction, stage=stage)
 
     async def _prove(self, worker: Supervisor, hello: Hello, loaded: Loaded) -> Verdict:
         model, services = self.model, self._services
@@ -283,29 +309,49 @@ class Lifecycle:
     async def _proved(self, verdict: Verdict) -> None:
         # The row is durable before the first request: routable means proved, also after a crash.
         await self._aftermath.write_canary(verdict, self.mission.actor)
-        self.model.move(
-            Readiness.ROUTABLE,
-            Cause.PROVED,
-            "engine",
-            tokens_per_second=verdict.tokens_per_second,
-            reason="",
-        )
+        self._services.intents.update(self._intent, phase=Readiness.ROUTABLE.value)
+        self._aftermath.proved(verdict)
         self.traffic.rest()
-        self._services.say("model_proved", "canary_pending → routable", model_id=self.model.id)
         self._settle(None)
 
-    # -- requests and the end -------------------------------------------------------------------
+    # -- the end --------------------------------------------------------------------------------
 
-    async def _finish(self, drain_s: float) -> None:
-        """Drain and end the task; the worker is gone when this returns."""
+    async def _end(self, drain_s: float, leave: Callable[[], None]) -> None:
+        """End this life. Whoever asks first says how it is left; all wait for the one ending.
+
+        The ending is a task of its own: who asked may be cancelled, the ending goes on.
+        """
+        if self._ending is None:
+            self._ending = asyncio.create_task(self._finish(drain_s, leave))
+        await asyncio.shield(self._ending)
+
+    async def _finish(self, drain_s: float, leave: Callable[[], None]) -> None:
         self.model.change(draining=True)
-        if self._worker is not None and self.model.requests:
+        if self._worker is not None:
             await self.traffic.drain(self._worker, drain_s)
-        if self._task is not None and not self._task.done():
+        if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
         self.model.change(draining=False)
+        leave()
 
     def _settle(self, decision: Decision | None) -> None:
         if not self.settled.done():
             self.settled.set_result(decision)
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Await ``work``; a cancellation meanwhile is passed on once it is done."""
+    task, cancelled = asyncio.ensure_future(work), False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    task.result()
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+def _future() -> "asyncio.Future[Decision | None]":
+    return asyncio.get_running_loop().create_future()

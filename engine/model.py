@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from engine.catalog.entry import CatalogEntry
 from engine.errors import Code, Decision, refuse
 from engine.readiness import Cause, move
-from engine.types import Backend, Evidence, Key, ModelView, Readiness, RequestView, Transition
+from engine.types import Backend, Key, ModelView, Readiness, RequestView, Transition
 
 TIMELINE = 50
 """Transitions kept for the detail screen."""
@@ -24,6 +24,8 @@ BLANK: dict[str, object] = {
     "draining": False,
     "context": None,
     "idle_since": None,
+    "tokens_per_second": None,
+    "estimate": None,
 }
 """View fields that mean nothing once a model is no longer live."""
 
@@ -61,6 +63,9 @@ class Model:
         self.lock = asyncio.Lock()
         """Held while an action decides; not while it waits for a worker."""
         self.fingerprint = ""
+        self.stamp = ""
+        """Inodes, sizes and times of its files when it was admitted: a repaired download has
+        others, and what failed before is then no verdict on it."""
         self.requests: dict[str, RequestView] = {}
         self._on_change = on_change
         self._on_move = on_move
@@ -148,15 +153,13 @@ class Model:
         self._on_move(self)
         return step
 
-    def recall(self, strikes: int, reason: str, evidence: Evidence | None) -> None:
-        """An engine starts and finds the model quarantined: no transition, it was left so."""
-        self.change(
-            readiness=Readiness.QUARANTINED,
-            since=self._clock(),
-            strikes=strikes,
-            reason=reason,
-            evidence=evidence,
-        )
+    def recall(self, readiness: Readiness, **fields: object) -> None:
+        """Take the standing the files on disk give it: no transition, it was left so, or what it
+        was quarantined for is no longer what it would be loaded as."""
+        if readiness is not self.readiness:
+            fields |= {"readiness": readiness, "since": self._clock()}
+            fields["version"] = self._view.version + 1
+        self.change(**fields)
 
     def track(self, request: RequestView) -> None:
         """Note a request, or how far it is."""
@@ -182,4 +185,16 @@ def not_ready(view: ModelView) -> Decision:
         expected="routable",
         found=state,
         remedy="wait until it is routable" if coming else "load it first",
+    )
+
+
+def shutting_down() -> Decision:
+    """What everybody is told of an engine that is ending, or has not begun."""
+    return refuse(
+        Code.SHUTTING_DOWN,
+        "the engine is not serving: it is ending, or has not started yet",
+        retry_after_s=5.0,
+        expected="a serving engine",
+        found="one that starts or ends",
+        remedy="try again in a few seconds",
     )

@@ -82,7 +82,7 @@ class Quarantine:
             if readiness in _RUNNING:
                 self._cases.run(key, model_id, clean=readiness is Readiness.ROUTABLE)
             elif self._cases.meters.pop(key, None) is not None:
-                self._cases.save()
+                self._cases.save(durable=False)
 
     def strike(self, key: Key, model_id: str, evidence: Evidence, *, window_s: float = 0.0) -> bool:
         """Count one crash or hang. Client errors, drains and environment faults are not for here.
@@ -287,6 +287,10 @@ class Quarantine:
             if case.sentence is None or key in self._probations:
                 return count
             return max(count, case.sentence.strikes)
+
+    def last_chance(self, key: Key) -> bool:
+        """Whether the next strike would quarantine it."""
+        return key in self._probations or self.strikes(key) + 1 >= self._rules.strikes
 
     def evidence(self, key: Key) -> tuple[Evidence, ...]:
         """The first, worst and last failure of this content, oldest first."""

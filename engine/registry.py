@@ -2,28 +2,29 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from engine import record
-from engine.ledger import FIELDS, Record, digest, parse
+from engine.ledger import Record, digest, parse
 from engine.ledger_file import LedgerFile, Read, RegistryTrouble
+from engine.ledger_row import (
+    VERDICTS,
+    About,
+    about_of,
+    content_of,
+    is_known,
+    registry_line,
+    row_of,
+    without_origin,
+)
 from engine.text import clean_line
 from engine.types import Backend, Key, RegistryRow
 
-__all__ = ["EVENTS", "VERDICTS", "Registry", "RegistryTrouble", "Tally"]
+__all__ = ["VERDICTS", "Registry", "RegistryTrouble", "Tally"]
 
-EVENTS = frozenset({"canary", "quarantine", "strike", "refusal", "environment"})
-VERDICTS = frozenset({"canary", "quarantine"})
-"""The events whose newest row is the verdict; the others are evidence only (design 3.3)."""
-OUTCOMES = frozenset({"pass", "fail"})
-LINE_LIMIT = 64 * 1024
-"""Longest record in bytes; one with more loses its metadata but event and fingerprint."""
 _RECENT = 512
-_About = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,45 +46,6 @@ class Tally:
         }
 
 
-def _content(row: RegistryRow) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in FIELDS}
-
-
-def _row(content: Mapping[str, Any]) -> RegistryRow:
-    return RegistryRow(**content)
-
-
-def _about(row: RegistryRow | Record) -> _About | None:
-    """What this row is a verdict on, or None when it is evidence only."""
-    if isinstance(row, Record):
-        event, fingerprint = row.event, row.fingerprint
-    else:
-        event = str(row.metadata.get("event", ""))
-        fingerprint = str(row.metadata.get("fingerprint", ""))
-    return (fingerprint, row.backend, row.backend_version) if event in VERDICTS else None
-
-
-def _line(row: RegistryRow) -> bytes:
-    """The record as it goes into the file: seven fields, clean, bounded, on one line."""
-    event = row.metadata.get("event")
-    if row.outcome not in OUTCOMES or event not in EVENTS:
-        raise ValueError(f"no registry row: outcome {row.outcome!r}, event {event!r}")
-    first = {"event": event, "fingerprint": str(row.metadata.get("fingerprint", ""))}
-    content: dict[str, object] = {
-        "ts": round(float(row.ts), 6),
-        "model_id": clean_line(row.model_id),
-        "backend": clean_line(row.backend),
-        "backend_version": clean_line(row.backend_version),
-        "outcome": row.outcome,
-        "reason": clean_line(row.reason, limit=2000),
-        "metadata": record.plain({**first, **row.metadata}),
-    }
-    line = record.encode(content)
-    if len(line) > LINE_LIMIT:
-        line = record.encode({**content, "metadata": {**first, "cut": f"{len(line)} bytes"}})
-    return line
-
-
 class Registry:
     """The ledger in memory and on disk; every method may be called from any thread.
 
@@ -100,7 +62,7 @@ class Registry:
         self._writing = threading.RLock()
         self._mutex = threading.RLock()
         self._lines: list[Record] = []
-        self._verdicts: dict[_About, Record] = {}
+        self._verdicts: dict[About, Record] = {}
         self._totals: dict[str, int] = {}
         self._passed: dict[str, int] = {}
         self._latest: dict[str, float] = {}
@@ -159,12 +121,12 @@ class Registry:
                 ``flush_pending``, tries again.
             ValueError: the outcome or the event is none the ledger knows; a mistake of ours.
         """
-        line = _line(row)
+        line = registry_line(row)
         content = parse(line)
         if content is None:
             raise ValueError(f"no registry row: {line[:200]!r}")
         with self._mutex:
-            self._pending.append((line, _row(content)))
+            self._pending.append((line, row_of(content)))
         self.flush_pending()
 
     def flush_pending(self) -> int:
@@ -183,6 +145,46 @@ class Registry:
                 self.trouble = str(trouble)
                 raise
 
+    def merge(self, rows: Iterable[RegistryRow], here: str) -> int:
+        """Append those of another ledger's rows that are not here yet, in one write.
+
+        Every row names its origin. One whose origin is ``here`` comes home, from a backup say: it
+        is this host's own again and may decide, unless its case has been decided here since.
+
+        Args:
+            here: The name of this host.
+
+        Returns:
+            How many rows were new.
+
+        Raises:
+            RegistryTrouble: nothing could be written.
+            ValueError: a row is none the ledger knows.
+        """
+
+        def identity(row: RegistryRow) -> tuple[str, bytes]:
+            return str(row.metadata.get("origin") or here), registry_line(without_origin(row))
+
+        incoming = list(rows)
+        moments = {round(row.ts, 6) for row in incoming}
+        try:
+            with self._writing, self._file.locked(), self._mutex:
+                self._write_pending()
+                decided = set(self._verdicts)
+                alike = [found for found in self._lines if round(found.ts, 6) in moments]
+                there = {identity(self._again(found)) for found in alike if is_known(found)}
+                for row in incoming:
+                    if (same := identity(row)) in there:
+                        continue
+                    there.add(same)
+                    home = same[0] == here and about_of(without_origin(row)) not in decided
+                    line = registry_line(without_origin(row) if home else row)
+                    self._pending.append((line, without_origin(row) if home else row))
+                return self._write_pending()
+        except RegistryTrouble as trouble:
+            self.trouble = str(trouble)
+            raise
+
     def _write_pending(self) -> int:
         look = self._file.look(repair=True)
         self._take_in(look)
@@ -192,7 +194,7 @@ class Registry:
         self._doubtful.update(lines)
         offsets = self._file.append(lines) if lines else []
         for offset, (line, row) in zip(offsets, self._pending, strict=True):
-            self._index(digest(offset, len(line), _content(row)))
+            self._index(digest(offset, len(line), content_of(row)))
             self._recent[offset] = row
         self._pending.clear()
         self._doubtful.clear()
@@ -214,8 +216,8 @@ class Registry:
 
     def _index(self, found: Record) -> None:
         self._lines.append(found)
-        if found.event in VERDICTS:
-            self._verdicts[found.fingerprint, found.backend, found.backend_version] = found
+        if (about := about_of(found)) is not None:
+            self._verdicts[about] = found
         model_id = found.model_id
         self._totals[model_id] = self._totals.get(model_id, 0) + 1
         if found.outcome == "pass":
@@ -234,9 +236,9 @@ class Registry:
         with self._mutex:
             return self._verdict((key.fingerprint, str(key.backend), key.backend_version))
 
-    def _verdict(self, about: _About) -> RegistryRow | None:
+    def _verdict(self, about: About) -> RegistryRow | None:
         for _, row in reversed(self._pending):
-            if _about(row) == about:
+            if about_of(row) == about:
                 return row
         found = self._verdicts.get(about)
         return None if found is None else self._again(found)
@@ -244,13 +246,40 @@ class Registry:
     def verdicts(self) -> dict[Key, RegistryRow]:
         """Every verdict there is, by what it is about."""
         with self._mutex:
-            abouts = {*self._verdicts, *(_about(row) for _, row in self._pending)}
+            abouts = {*self._verdicts, *(about_of(row) for _, row in self._pending)}
             known = {str(backend) for backend in Backend}
             return {
                 Key(about[0], Backend(about[1]), about[2]): row
                 for about in abouts
                 if about is not None and about[1] in known
                 if (row := self._verdict(about)) is not None
+            }
+
+    def judged_elsewhere(
+        self, installed: Mapping[tuple[str, str], str]
+    ) -> dict[tuple[str, str], list[RegistryRow]]:
+        """The verdicts on models that have none on the version installed now, newest first.
+
+        Args:
+            installed: The backend version by model id and backend.
+        """
+        with self._mutex:
+            current: set[tuple[str, str]] = set()
+            others: dict[tuple[str, str], list[Record]] = {}
+            for found in self._verdicts.values():
+                model = found.model_id, found.backend
+                if installed.get(model) == found.backend_version:
+                    current.add(model)
+                elif model in installed:
+                    others.setdefault(model, []).append(found)
+            for _, row in self._pending:
+                model = row.model_id, row.backend
+                if about_of(row) is not None and installed.get(model) == row.backend_version:
+                    current.add(model)
+            return {
+                model: [self._again(f) for f in sorted(found, key=lambda r: -r.offset)]
+                for model, found in others.items()
+                if model not in current
             }
 
     def rows(
@@ -302,9 +331,11 @@ class Registry:
         if content is None:
             # Unreadable now; what is known still decides, or trouble would un-quarantine.
             metadata = {"event": found.event, "fingerprint": found.fingerprint}
-            _, _, ts, model_id, backend, version, outcome, _, _ = found
+            if found.origin:
+                metadata["origin"] = found.origin
+            _, _, ts, model_id, backend, version, outcome, *_ = found
             return RegistryRow(ts, model_id, backend, version, outcome, "", metadata)
-        row = self._recent[found.offset] = _row(content)
+        row = self._recent[found.offset] = row_of(content)
         return row
 
     def summary(self) -> dict[str, Tally]:

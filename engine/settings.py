@@ -2,18 +2,31 @@
 in the home folder, then these defaults. The docstring beside a number says where it comes from.
 """
 
+import json
 import os
+import shlex
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from engine.types import Backend
 
@@ -79,13 +92,29 @@ class CanaryBounds(BaseModel):
     """Warn when a pass runs at less than this share of the last pass's tokens per second."""
 
 
+_FAULTS = 3
+"""Mistakes named at once."""
+DEFAULT_RUNTIME = "default"
+"""The name of this interpreter's own backends."""
+
+
 class RuntimeSettings(BaseModel):
-    """Another interpreter for a backend."""
+    """Another interpreter for a backend: ``[runtimes.NAME]``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     backend: Backend
     python: Path
+    """The interpreter; it needs Python 3.11, the backend and pydantic."""
+    default: bool = False
+    """Models of this backend run here unless they, or a load, name another runtime."""
+
+    @field_validator("python")
+    @classmethod
+    def _settled(cls, python: Path) -> Path:
+        # Workers start in another folder. Symlinks stay: a venv's python is one, and is known by
+        # where the link lies.
+        return python.expanduser().absolute()
 
 
 class ModelSettings(BaseModel):
@@ -111,8 +140,9 @@ class Settings(BaseSettings):
     )
 
     home: Path = Field(default_factory=default_home)
-    folders: tuple[Path, ...] = ()
-    """Folders searched for models besides the two caches."""
+    folders: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders searched for models besides the two caches. ``LMX_FOLDERS`` lists them with ``:``
+    between, as ``PATH`` does, or as a JSON list."""
     hf_cache: Path | None = None
     """The Hugging Face hub cache; None means the usual place (HF_HUB_CACHE, HF_HOME)."""
     lmstudio: Path | None = None
@@ -138,8 +168,44 @@ class Settings(BaseSettings):
     model: dict[str, ModelSettings] = Field(default_factory=dict)
     signatures: Path | None = None
     """The operator's own signature file, read after the shipped one."""
+    on_event: str | None = None
+    """A command to run with an event as JSON on its standard input; no shell reads it."""
+    on_event_kinds: tuple[str, ...] = ("model_quarantined", "unclean_end")
+    """The kinds of event it is run for; ``*`` is every kind."""
     keymap: dict[str, str] = Field(default_factory=dict)
     theme: str | None = None
+
+    @field_validator("folders", mode="before")
+    @classmethod
+    def _listed(cls, folders: object) -> object:
+        if not isinstance(folders, str):
+            return folders
+        if folders.lstrip().startswith("["):
+            return json.loads(folders)
+        return [part for part in folders.split(os.pathsep) if part]
+
+    @field_validator("home", mode="before")
+    @classmethod
+    def _somewhere(cls, home: object) -> object:
+        # An empty LMX_HOME is an unset one, never the folder one happens to stand in.
+        return default_home() if home in ("", None) else Path(str(home)).expanduser().absolute()
+
+    @field_validator("runtimes")
+    @classmethod
+    def _unambiguous(cls, runtimes: dict[str, RuntimeSettings]) -> dict[str, RuntimeSettings]:
+        if DEFAULT_RUNTIME in runtimes:
+            raise ValueError(f"{DEFAULT_RUNTIME!r} is this interpreter; choose another name")
+        chosen = [runtime.backend for runtime in runtimes.values() if runtime.default]
+        if len(chosen) != len(set(chosen)):
+            raise ValueError("two runtimes of one backend cannot both be its default")
+        return runtimes
+
+    @field_validator("on_event")
+    @classmethod
+    def _readable(cls, command: str | None) -> str | None:
+        if command is not None and not shlex.split(command):
+            raise ValueError("an empty command; leave the setting out instead")
+        return command
 
     @classmethod
     def settings_customise_sources(
@@ -165,11 +231,17 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise SettingsError(
-            f"setting {where}: {first['msg']} (found {first.get('input')!r}); "
-            f"look in {default_home() / 'config.toml'} and at LMX_* in the environment"
-        ) from error
+        faults = "; ".join(_fault(found) for found in error.errors()[:_FAULTS])
+        where = f"look in {default_home() / 'config.toml'} and at LMX_* in the environment"
+        raise SettingsError(f"{faults}; {where}") from error
+    except UnreadableSetting as error:
+        raise SettingsError(f"{error}: lists and tables are given as JSON there") from error
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{default_home() / 'config.toml'} cannot be read: {error}") from error
+
+
+def _fault(found: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in found["loc"]) or "settings"
+    if found["type"] == "extra_forbidden":
+        return f"unknown setting {name}"
+    return f"setting {name}: {found['msg']} (found {found.get('input')!r})"

@@ -143,6 +143,7 @@ class StateFile:
         self._readonly = readonly
         self._dirty = False
         self._mutex = threading.RLock()
+        self._writing = threading.RLock()
         self._state = self._read()
 
     @property
@@ -194,18 +195,26 @@ class StateFile:
         with self._mutex:
             self._state = self._state.model_copy(update=parts)
             self._dirty = True
-            if durable:
-                self.flush()
+        if durable:
+            self.flush()
 
     def flush(self) -> bool:
-        """Write what is not on disk yet. Returns whether everything now is."""
-        with self._mutex:
-            if self._readonly or not self._dirty:
-                return self.trouble is None
+        """Write what is not on disk yet. Returns whether everything now is.
+
+        Readers and changes go on while the disk is waited for; writers take turns.
+        """
+        with self._writing:
+            with self._mutex:
+                if self._readonly or not self._dirty:
+                    return self.trouble is None
+                data = self._state.model_dump_json(indent=1).encode() + b"\n"
+                self._dirty = False
             try:
-                disk.replace(self.path, self._state.model_dump_json(indent=1).encode() + b"\n")
+                disk.replace(self.path, data)
             except OSError as error:
+                with self._mutex:
+                    self._dirty = True
                 self.trouble = f"{self.path.name} cannot be written: {error.strerror or error}"
                 return False
-            self._dirty, self.trouble = False, None
+            self.trouble = None
             return True

@@ -15,6 +15,8 @@ from engine.workers.protocol import Generate
 
 DEATHS = 2
 """So many deaths under one request, and the request is suspect (design 4)."""
+FORGET_S = 24 * 3600.0
+"""A request no model has died of for so long is no longer suspect; the model may be mended."""
 _KEPT = 500
 
 
@@ -54,7 +56,7 @@ class Suspects:
     def died(self, model_id: str, in_flight: Mapping[str, str]) -> tuple[Suspicion, ...]:
         """A model died with these requests in flight (client by digest).
 
-        Returns those that were in flight at a death before: it is charged to them.
+        Returns those under which it died once before: this death is charged to them.
         """
         if not in_flight:
             return ()
@@ -71,10 +73,11 @@ class Suspects:
                 )
             self._keep(known.values())
             charged = (known[name, digest] for digest in in_flight)
-            return tuple(found for found in charged if found.deaths >= DEATHS)
+            return tuple(found for found in charged if found.deaths == DEATHS)
 
     def _known(self) -> dict[tuple[str, str], Suspicion]:
-        return {(s.model_id, s.digest): s for s in self._file.state.suspicions}
+        since = self._clock() - FORGET_S
+        return {(s.model_id, s.digest): s for s in self._file.state.suspicions if s.last_at > since}
 
     def _keep(self, suspicions: Iterable[Suspicion]) -> None:
         self._file.change(suspicions=tuple(suspicions)[-_KEPT:])

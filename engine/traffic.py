@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import time
 
-from engine.chat import LiveChat
-from engine.errors import EngineError
+from engine.chat import LiveChat, death
+from engine.errors import Decision, EngineError
 from engine.face import ChatEnd
 from engine.model import Model
 from engine.services import Services
 from engine.suspects import digest_of
+from engine.workers.exits import WorkerExit, classify_exit
 from engine.workers.protocol import Generate
 from engine.workers.supervisor import Supervisor
 
@@ -24,13 +26,19 @@ class Traffic:
         self._services = services
         self._idle = asyncio.Event()
         self._idle.set()
+        self._hurry = asyncio.Event()
         self._intent = ""
         self._digests: dict[str, tuple[str, str]] = {}
-        self.idle_since = services.clock()
+        self._rested_at = time.monotonic()
         self.victims: tuple[str, ...] = ()
         """One line for each request that was in flight at the last death."""
         self.suspected: dict[str, str] = {}
         """Of those, the client by digest; an operator's own test is not among them."""
+
+    @property
+    def idle_s(self) -> float:
+        """How long nobody has asked anything, in seconds; 0 while somebody does."""
+        return time.monotonic() - self._rested_at if self._idle.is_set() else 0.0
 
     def begin(self, intent: str) -> None:
         """A worker serves from here on, under this intent."""
@@ -48,17 +56,29 @@ class Traffic:
 
         Raises:
             EngineError: ``request_suspect``.
+            ProtocolError: too long to send.
         """
-        if not trusted:
-            digest = digest_of(frame)
+        digest = "" if trusted else digest_of(frame)
+        if digest:
             if (suspect := self._services.suspects.decision(self._model.id, digest)) is not None:
                 raise EngineError(suspect)
             self._digests[frame.id] = (digest, client)
         self._idle.clear()
         self._model.change(idle_since=None)
-        chat = LiveChat(self._model, worker, frame, client, self._ended, self._services.clock)
+        try:
+            chat = LiveChat(
+                self._model, worker, frame, client, self._ended, self._services.clock, self._death
+            )
+        except BaseException:
+            self._ended(frame.id, ChatEnd("error"))
+            raise
         self._note()
         return chat
+
+    def _death(self, end: WorkerExit) -> Decision:
+        fault = classify_exit(end, loading=False)
+        last = self._services.quarantine.last_chance(self._model.key)
+        return death(self._model.id, end, fault, quarantines=last)
 
     def note_victims(self) -> None:
         """The worker has died; called while every request in flight still is."""
@@ -70,18 +90,27 @@ class Traffic:
 
     def rest(self) -> None:
         """Nobody asks anything; the keep-alive counts from here."""
-        self.idle_since = self._services.clock()
-        self._model.change(idle_since=self.idle_since)
+        self._rested_at = time.monotonic()
+        self._model.change(idle_since=self._services.clock())
+
+    def hurry(self) -> None:
+        """Whoever drains waits no longer."""
+        self._hurry.set()
 
     async def drain(self, worker: Supervisor | None, drain_s: float) -> None:
-        """Let requests finish for ``drain_s`` seconds, then cancel what is left."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), drain_s)
+        """Let requests finish for ``drain_s`` seconds or until :meth:`hurry`, then cancel them."""
+        if self._idle.is_set():
+            return
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._idle, self._hurry)]
+        await asyncio.wait(waits, timeout=drain_s, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
         if worker is not None:
             for request_id in tuple(self._model.requests):
                 worker.cancel(request_id)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), min(_CANCEL_PATIENCE_S, drain_s))
+        if not self._hurry.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), min(_CANCEL_PATIENCE_S, drain_s))
 
     def _ended(self, request_id: str, end: ChatEnd) -> None:
         self._digests.pop(request_id, None)
@@ -96,7 +125,7 @@ class Traffic:
 
     def _note(self) -> None:
         lines = [
-            f"{self._digests.get(r.id, ('', ''))[0]} {r.client}"
+            f"{self._digests.get(r.id, ('', ''))[0]} {r.client}".strip()
             for r in self._model.requests.values()
         ]
         self._services.intents.update(self._intent, requests=lines)

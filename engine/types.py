@@ -252,6 +252,8 @@ class ModelView:
     retry_at: float | None = None
     """When the next restart is due, while a back-off runs."""
     draining: bool = False
+    unclean: bool = False
+    """The machine went down while it was loaded; it is not loaded again by itself."""
     chat: bool = True
     """False for a model without a chat template: completions only."""
     pid: int | None = None
@@ -335,6 +337,8 @@ class EngineSnapshot:
     memory: MemoryView = MemoryView(0, 0, 0, 0)
     runtimes: tuple[RuntimeView, ...] = ()
     notices: tuple[Notice, ...] = ()
+    outdated: tuple[str, ...] = ()
+    """Models whose verdicts belong to another version of their runtime than is installed now."""
     home: str = ""
     host: str = ""
     api: str = ""

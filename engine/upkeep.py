@@ -46,43 +46,54 @@ class Upkeep:
         self._free_seen = 0
 
     async def run(self) -> None:
-        """Tick until cancelled."""
-        services = self._services
+        """Tick until cancelled. What fails is said once and tried again the next second."""
+        board = self._services.board
         while True:
             await asyncio.sleep(TICK_S)
-            for relief in services.quarantine.tick():
-                services.tell(relief)
-            for life in tuple(self._lives.values()):
-                self._look_after(life)
-            if await asyncio.to_thread(self._write_what_waits):
-                services.board.changed()
-            await self.upgrade.look()
-            self._show_disk_trouble()
-            self._show_suspects()
-            free = machine_memory().available
-            if abs(free - self._free_seen) > services.budget.total // _NOTICEABLE:
-                self._free_seen = free
-                services.board.changed()
+            try:
+                await self._tick()
+            except Exception as error:
+                what = clean_line(f"{type(error).__name__}: {error}", limit=300)
+                board.notice(Notice("upkeep", f"the engine's upkeep fails: {what}", "error"))
+            else:
+                board.unnotice("upkeep")
+
+    async def _tick(self) -> None:
+        services = self._services
+        for relief in services.quarantine.tick():
+            services.tell(relief)
+        for life in tuple(self._lives.values()):
+            self._look_after(life)
+        if await asyncio.to_thread(self._write_what_waits):
+            services.board.changed()
+        await self.upgrade.look()
+        self._show_disk_trouble()
+        self._show_suspects()
+        free = machine_memory().available
+        if abs(free - self._free_seen) > services.budget.total // _NOTICEABLE:
+            self._free_seen = free
+            services.board.changed()
 
     def _look_after(self, life: Lifecycle) -> None:
         model, services = life.model, self._services
         if (measured := model.view.measured_bytes) is not None:
             services.budget.measure(model.id, measured)
-        if model.readiness is not Readiness.ROUTABLE:
+        if model.readiness is not Readiness.ROUTABLE or model.view.draining:
             return
         model.change(
             strikes=services.quarantine.strikes(model.key),
             probation=services.quarantine.on_probation(model.key),
         )
         keep_alive = life.mission.keep_alive_s
-        idle = services.clock() - life.traffic.idle_since
-        if keep_alive and not model.requests and idle > keep_alive:
+        own = services.settings.model.get(model.id)
+        if keep_alive and life.traffic.idle_s > keep_alive and not (own and own.pin):
             self._retire(model.id)
 
     def _write_what_waits(self) -> bool:
         """Requests in flight, rows a full disk refused. Returns whether others wrote rows too."""
         registry = self._services.registry
         self._state.flush()
+        self._services.events.flush()
         with suppress(RegistryTrouble):  # ``trouble`` keeps saying so
             if registry.pending:
                 registry.flush_pending()

@@ -60,5 +60,7 @@ class Facts:
     slots: int = 4
     fingerprint: str = ""
     """The entry's fingerprint when the caller has it; empty lets the gate compute it."""
+    stamp: str = ""
+    """The entry's :func:`engine.catalog.fingerprint.stamp` now; empty where nobody took it."""
     roots: tuple[Path, ...] = ()
     """Folders, besides the entry's own root, that a symlink may lead into."""

@@ -1,7 +1,7 @@
 """Completeness of a model folder: config, weights against the index, tokenizer."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from engine.admission import answer
 from engine.admission.gap import CHECK, EXPECTED, Gap, gap_of
@@ -18,8 +18,12 @@ _OTHER_TOKENIZERS = ("tokenizer.model", "tiktoken.model", "spiece.model", "vocab
 # Upper bounds far above any model; a wild value hangs mlx-lm or overflows (facts 1.1).
 _RANGES = (
     ("num_hidden_layers", 1, 10_000),
+    ("n_layer", 1, 10_000),
+    ("n_layers", 1, 10_000),
     ("hidden_size", 1, 1_000_000),
+    ("n_embd", 1, 1_000_000),
     ("num_attention_heads", 1, 100_000),
+    ("n_head", 1, 100_000),
     ("num_key_value_heads", 0, 100_000),
     ("head_dim", 1, 100_000),
     ("intermediate_size", 0, 100_000_000),
@@ -27,8 +31,14 @@ _RANGES = (
     ("num_experts", 0, 10_000),
     ("num_local_experts", 0, 10_000),
     ("n_routed_experts", 0, 10_000),
+    ("num_experts_per_tok", 0, 10_000),
     ("max_position_embeddings", 1, 2**31 - 1),
 )
+_EACH_LAYER = frozenset({"num_attention_heads", "num_key_value_heads", "intermediate_size"})
+"""What some hybrid models give as a list, one number for each layer."""
+_DIVIDES = frozenset({"llama", "mistral", "qwen2", "gemma", "phi3", "granite", "mixtral"})
+"""Model types whose head is their width shared out, unless ``head_dim`` says otherwise."""
+_TOKENIZER_TYPES = frozenset({"BPE", "WordPiece", "WordLevel", "Unigram"})
 
 
 def judge(subject: Subject) -> Check | Gap:
@@ -60,17 +70,48 @@ def _config(subject: Subject) -> Iterator[Gap]:
         yield gap_of(GENERATION, generation)
     text = config.get("text_config")
     for part in (config, text) if isinstance(text, Mapping) else (config,):
-        for name, least, most in _RANGES:
-            value = part.get(name)
-            if value is None:
-                continue
-            if type(value) is int and least <= value <= most:
-                continue
-            if isinstance(value, list):  # one figure per layer, as some hybrids have it
-                continue
-            expected = f"{name} from {least:,} to {most:,}"
-            found = repr(value)[:60]
-            yield Gap(f"{name} in config.json is out of bounds", expected, found, _MEND)
+        yield from _ranges(part)
+    yield from _heads(config)
+
+
+def _ranges(part: Mapping[str, object]) -> Iterator[Gap]:
+    for name, least, most in _RANGES:
+        value = part.get(name)
+        several = isinstance(value, list) and name in _EACH_LAYER
+        values = value if isinstance(value, list) and several else [value]
+        if value is None or all(type(one) is int and least <= one <= most for one in values):
+            continue
+        expected = f"{name} from {least:,} to {most:,}"
+        yield Gap(f"{name} in config.json is out of bounds", expected, repr(value)[:60], _MEND)
+
+
+def _heads(config: Mapping[str, object]) -> Iterator[Gap]:
+    """Heads that do not divide the width, or each other, end mlx-lm in a reshape."""
+    width, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    name = config.get("model_type")
+    if not isinstance(name, str) or name not in _DIVIDES:
+        return
+    if not isinstance(width, int) or not isinstance(heads, int) or heads < 1:
+        return
+    if config.get("head_dim") is None and width % heads:
+        words = "num_attention_heads does not divide hidden_size"
+        yield Gap(words, f"heads that divide {width:,}", f"{heads:,}", _MEND)
+    shared = config.get("num_key_value_heads")
+    if isinstance(shared, int) and (shared < 1 or heads % shared):
+        words = "num_key_value_heads does not divide num_attention_heads"
+        yield Gap(words, f"heads that divide {heads:,}", f"{shared:,}", _MEND)
+
+
+def _ends(subject: Subject) -> str:
+    """A warning where the two files that say how an answer ends contradict each other (row 41)."""
+    both = [
+        set(value if isinstance(value, list) else [value])
+        for value in (subject.content(name).get("eos_token_id") for name in (CONFIG, GENERATION))
+        if type(value) is int or (isinstance(value, list) and all(type(v) is int for v in value))
+    ]
+    if len(both) < 2 or not both[0] or not both[1] or both[0] & both[1]:
+        return ""
+    return f"config.json ends at {sorted(both[0])}, generation_config.json at {sorted(both[1])}"
 
 
 # -- weights --------------------------------------------------------------------------------------
@@ -84,12 +125,13 @@ def _weights(subject: Subject) -> Check | Gap:
                 words = f"{name}: {header.found}: see the backend check"
                 return answer.unknown(CHECK, EXPECTED, words)
             return gap_of(name, header)
-    tensors = {
-        tensor.name
-        for header in shards.values()
-        if not isinstance(header, HeaderError)
-        for tensor in header.tensors
-    }
+    tensors: set[str] = set()
+    for name, header in shards.items():
+        for tensor in () if isinstance(header, HeaderError) else header.tensors:
+            if tensor.name in tensors:
+                words = f"{tensor.name} again in {name}"
+                return Gap("two weight files hold the same tensor", "every tensor once", words)
+            tensors.add(tensor.name)
     index = subject.json(INDEX)
     if isinstance(index, HeaderError):
         return gap_of(INDEX, index)
@@ -99,7 +141,7 @@ def _weights(subject: Subject) -> Check | Gap:
         if isinstance(found, Gap):
             return found
         warning = found
-    elif gap := _by_name(shards):
+    elif gap := _by_name(subject.weight_names):
         return gap
     if not shards:
         others = [name for name in subject.names() if name.endswith(".safetensors")]
@@ -109,7 +151,7 @@ def _weights(subject: Subject) -> Check | Gap:
         return Gap("its weight files are empty", "tensors", "none")
     if gap := _layers(subject, tensors):
         return gap
-    if warning:
+    if warning := warning or _ends(subject):
         return answer.warned(CHECK, EXPECTED, warning)
     files = f"{len(shards):,} weight file" + ("s" if len(shards) > 1 else "")
     return answer.passed(CHECK, EXPECTED, f"{len(tensors):,} tensors in {files}")
@@ -134,9 +176,10 @@ def _against_index(index: Mapping[str, object], names: set[str], tensors: set[st
     return ""
 
 
-def _by_name(names: Mapping[str, object]) -> Gap | None:
+def _by_name(listed: Iterable[str]) -> Gap | None:
     """Shards that number themselves must be all there, index or not."""
-    for name in names:
+    names = frozenset(listed)
+    for name in sorted(names):
         match = _SHARD.fullmatch(name)
         if match is None:
             continue
@@ -170,14 +213,23 @@ def _layers(subject: Subject, tensors: set[str]) -> Gap | None:
 
 
 def _tokenizer(subject: Subject) -> Iterator[Gap]:
-    if isinstance(error := subject.json(TOKENIZER_CONFIG), HeaderError):
-        yield gap_of(TOKENIZER_CONFIG, error)
+    settings = subject.json(TOKENIZER_CONFIG)
+    if isinstance(settings, HeaderError):
+        yield gap_of(TOKENIZER_CONFIG, settings)
+    elif settings is not None:
+        yield from _settings(settings)
     content = subject.json(TOKENIZER)
     if isinstance(content, HeaderError):
         yield gap_of(TOKENIZER, content)
     elif isinstance(content, dict):
-        if not isinstance(content.get("model"), dict):
+        model = content.get("model")
+        if not isinstance(model, dict):
             yield Gap("tokenizer.json holds no tokenizer", "model as an object", "none")
+        elif str(kind := model.get("type", "BPE")) not in _TOKENIZER_TYPES:
+            expected = ", ".join(sorted(_TOKENIZER_TYPES))
+            yield Gap("its tokenizer is of no known type", expected, repr(kind)[:60])
+        elif not isinstance(model.get("vocab"), dict | list) or not model["vocab"]:
+            yield Gap("tokenizer.json holds no vocabulary", "vocab in its model", "none")
         if not isinstance(content.get("added_tokens"), list):
             yield Gap("tokenizer.json is not whole", "added_tokens as a list", "none")
     else:
@@ -186,3 +238,16 @@ def _tokenizer(subject: Subject) -> Iterator[Gap]:
         pairs = "vocab.json" in names and "merges.txt" in names
         if not (plain or pairs or any(name.endswith(".tiktoken") for name in names)):
             yield Gap("it has no tokenizer", f"{TOKENIZER} or tokenizer.model", "none")
+
+
+def _settings(settings: Mapping[str, object]) -> Iterator[Gap]:
+    """What transformers takes apart in tokenizer_config.json without looking first."""
+    for key, kinds, words in (
+        ("added_tokens_decoder", (dict,), "an object"),
+        ("chat_template", (str, list, dict), "a text, or several by name"),
+        ("tokenizer_class", (str,), "a text"),
+    ):
+        value = settings.get(key)
+        if value is not None and not isinstance(value, kinds):
+            found = type(value).__name__
+            yield Gap(f"{key} in {TOKENIZER_CONFIG} is damaged", f"{key} as {words}", found)

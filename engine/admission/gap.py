@@ -7,6 +7,7 @@ from engine.catalog.header import HeaderError, Kind
 CHECK = "complete"
 EXPECTED = "every file whole: config, tokenizer and weights"
 AGAIN = "download the model again"
+CONVERT = "convert the model again, or take another source"
 
 
 @dataclass(frozen=True, slots=True)

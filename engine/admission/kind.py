@@ -37,8 +37,35 @@ EMBEDDING = frozenset(
     }
 )
 """Encoders: they turn text into vectors. Loaded for chat, llama.cpp aborts (facts, row 34)."""
-PROJECTOR = frozenset({"clip", "mmproj", "siglip", "clip_vision_model", "siglip_vision_model"})
-VISION = frozenset({"vit", "dinov2", "detr", "swin", "sam", "convnext", "resnet", "depth_anything"})
+PROJECTOR = frozenset(
+    {
+        "clip",
+        "mmproj",
+        "siglip",
+        "clip_vision_model",
+        "siglip_vision_model",
+        "siglip2",
+        "siglip2_vision_model",
+    }
+)
+VISION = frozenset(
+    {
+        "vit",
+        "dinov2",
+        "dinov3_vit",
+        "beit",
+        "swinv2",
+        "vit_mae",
+        "yolos",
+        "segformer",
+        "detr",
+        "swin",
+        "sam",
+        "convnext",
+        "resnet",
+        "depth_anything",
+    }
+)
 _ENCODER_DECODER = "an encoder-decoder, and this engine runs decoders"
 _DIFFUSION = "a diffusion language model, which does not write one token after another"
 _DRAFT = "a draft model, which only helps the model it was trained for"
@@ -76,7 +103,7 @@ def _by_name(name: str) -> str:
 
 def _gguf_kind(metadata: Mapping[str, object]) -> str:
     general = metadata.get("general.type")
-    if general == "adapter":
+    if general == "adapter" or "adapter.type" in metadata:
         return "a LoRA adapter, not a model of its own"
     if general in {"mmproj", "projector"}:
         return _by_name("mmproj")

@@ -3,11 +3,13 @@
 import errno
 import os
 import stat
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from engine.admission import answer
 from engine.admission.subject import ADAPTER, Subject
-from engine.catalog.folder import CONFIG
+from engine.catalog.folder import CONFIG, SHARD_PATTERN
 from engine.catalog.simulated import SCRIPT_NAME
 from engine.errors import Code
 from engine.types import Check
@@ -63,7 +65,25 @@ def _folder(subject: Subject, mode: int, expected: str) -> Check:
             expected,
             f"a folder of {len(listing):,} other files" if listing else "an empty folder",
         )
-    return answer.passed(CHECK, expected, path.name)
+    return _several(path, listing, expected) or answer.passed(CHECK, expected, path.name)
+
+
+def _several(path: Path, listing: Iterable[str], expected: str) -> Check | None:
+    """A folder that holds GGUF models and is none itself."""
+    names = list(listing)
+    files = [name for name in names if name.lower().endswith(".gguf")]
+    whole = CONFIG in names or any(fnmatchcase(name, SHARD_PATTERN) for name in names)
+    if whole or len(files) < 2:
+        return None
+    found = ", ".join(files[:5])
+    return answer.failed(
+        CHECK,
+        Code.MODEL_NOT_FOUND,
+        f"{path.name} is a folder of {len(files):,} GGUF files, and one of them must be named",
+        expected=expected,
+        found=found,
+        remedy=f"name one of them, such as {path.name}/{files[0]}",
+    )
 
 
 def _single(path: Path, expected: str) -> Check:

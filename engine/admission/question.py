@@ -23,9 +23,18 @@ def architecture_question(backend: Backend, architecture: str, classes: object =
     return architecture
 
 
-def pre_tokenizer_question(name: str) -> str:
-    """The question about ``tokenizer.ggml.pre`` of a GGUF."""
-    return f"pre:{name}"
+def pre_tokenizer_question(name: str, model: object = "gpt2") -> str:
+    """The question about ``tokenizer.ggml.pre`` of a GGUF; empty where llama.cpp does not read it.
+
+    Args:
+        model: ``tokenizer.ggml.model``: a SentencePiece vocabulary has no pre-tokenizer.
+    """
+    return "" if not name or model == "llama" else f"pre:{name}"
+
+
+def vocabulary_question(model: str) -> str:
+    """The question about ``tokenizer.ggml.model``; empty for those every llama.cpp knows."""
+    return "" if model in {"gpt2", "llama"} else f"vocabulary:{model}"
 
 
 def tokenizer_question(class_name: str) -> str:
@@ -39,10 +48,12 @@ def gguf_questions(metadata: Mapping[str, object]) -> tuple[str, ...]:
     architecture = metadata.get("general.architecture")
     if isinstance(architecture, str) and NAME.fullmatch(architecture):
         questions.append(architecture_question(Backend.GGUF, architecture))
-    pre = metadata.get("tokenizer.ggml.pre")
+    model, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre")
+    if isinstance(model, str) and NAME.fullmatch(model):
+        questions.append(vocabulary_question(model))
     if isinstance(pre, str) and NAME.fullmatch(pre):
-        questions.append(pre_tokenizer_question(pre))
-    return tuple(questions)
+        questions.append(pre_tokenizer_question(pre, model))
+    return tuple(question for question in questions if question)
 
 
 def folder_questions(

@@ -1,17 +1,25 @@
 """Can this backend run here, and can it run this format and quantisation."""
 
+import re
 from collections.abc import Mapping
 
 from engine.admission import answer
-from engine.admission.question import NAME, pre_tokenizer_question
+from engine.admission.question import NAME, pre_tokenizer_question, vocabulary_question
 from engine.admission.subject import NAMES_FOREIGN, Subject
 from engine.catalog.ggml import TYPES
+from engine.catalog.gguf import GgufTensor
 from engine.catalog.header import HeaderError
 from engine.errors import Code
 from engine.types import Check
 
 CHECK = "backend"
 _EXPECTED = "a format and quantisation the backend runs on this host"
+_F32 = 0
+_WHOLE_NUMBERS = frozenset({24, 25, 26, 27, 28})
+"""I8 to I64, and F64: no weight is multiplied in these."""
+_MULTIPLIED = re.compile(
+    r"^(token_embd|output)\.weight$|\.(attn_(q|k|v|qkv|output)|ffn_(gate|up|down)(_exps)?)\.weight$"
+)
 _OVERRIDE = "use another quantisation of the model, or load with allow_unsupported_runtime"
 
 # mlx 0.32's own lists (mx.quantize, mx.load); mlx-lm 0.32's quant methods (utils.load_model).
@@ -90,13 +98,43 @@ def _gguf(subject: Subject) -> Check:
     if newer:
         found = ", ".join(TYPES[t].name if t in TYPES else f"type {t}" for t in newer)
         return _refused(f"{version} does not know the tensor type {found}", found)
+    tensors = [tensor for header in headers for tensor in header.tensors]
+    return (
+        _odd_tensor(tensors, version)
+        or _tokenizer(subject, version)
+        or answer.passed(CHECK, _EXPECTED, names or "no tensors")
+    )
+
+
+def _odd_tensor(tensors: list[GgufTensor], version: str) -> Check | None:
+    """A tensor of a type that llama.cpp has no arithmetic for at its place: it loads the file, and
+    its first computation ends the process."""
+    for tensor in tensors:
+        name = TYPES[tensor.type_id].name
+        if tensor.name.endswith(("_norm.weight", ".bias")):
+            bad = tensor.type_id != _F32
+        else:
+            bad = tensor.type_id in _WHOLE_NUMBERS and _MULTIPLIED.search(tensor.name) is not None
+        if bad:
+            message = f"{version} cannot compute with {tensor.name} stored as {name}"
+            return _refused(message, f"{tensor.name}: {name}")
+    return None
+
+
+def _tokenizer(subject: Subject, version: str) -> Check | None:
+    model = subject.metadata.get("tokenizer.ggml.model")
+    if isinstance(model, str) and (question := vocabulary_question(model)):
+        if not NAME.fullmatch(model):
+            return _refused("its tokenizer has no proper name", repr(model)[:100])
+        if subject.facts.supports(question) is False:
+            return _refused(f"{version} does not know the tokenizer {model}", model)
     pre = subject.metadata.get("tokenizer.ggml.pre")
-    if isinstance(pre, str):
+    if isinstance(pre, str) and (question := pre_tokenizer_question(pre, model)):
         if not NAME.fullmatch(pre):
             return _refused("its pre-tokenizer has no proper name", repr(pre)[:100])
-        if subject.facts.supports(pre_tokenizer_question(pre)) is False:
+        if subject.facts.supports(question) is False:
             return _refused(f"{version} does not know the pre-tokenizer {pre}", pre)
-    return answer.passed(CHECK, _EXPECTED, names or "no tensors")
+    return None
 
 
 # -- safetensors --------------------------------------------------------------------------------

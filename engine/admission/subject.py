@@ -4,13 +4,15 @@ Reading is bounded and cannot run anything (:mod:`engine.catalog`); a file that 
 kept as the error that says so, for the check that is about it.
 """
 
+import errno
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from engine.admission.estimate import CacheShape, config_shape, gguf_shape
 from engine.admission.facts import Facts
@@ -38,6 +40,11 @@ TOKENIZER_CAP = 64 * 1024 * 1024
 MOST_FILES = 10_000
 """Names looked at in one folder; the largest sharded models have a few hundred."""
 MOST_SPLITS = 1_000
+MOST_HEADERS = 512 * 1024 * 1024
+"""Bytes of header read of one model, over all its files: links to one huge header cost nothing on
+the disk. The largest models take 30 MiB."""
+MOST_TENSORS = 1_000_000
+"""Tensors of one model in all its shards together; the largest in use have a quarter of it."""
 _CAPS = {
     TOKENIZER: TOKENIZER_CAP,
     INDEX: INDEX_CAP,
@@ -110,7 +117,7 @@ class Subject:
 
     @cached_property
     def splits(self) -> tuple[tuple[str, GgufHeader | HeaderError], ...]:
-        """Every further split by its file name, read or not, in order."""
+        """Every further split by file name, in order, up to the first that cannot be read."""
         if isinstance(self.header, HeaderError) or self.header.split_count < 2:
             return ()
         named = split_of(self.source.name)
@@ -118,8 +125,19 @@ class Subject:
             return ()
         stem, _, count = named
         ending = self.source.name[-5:]
-        names = [f"{stem}-{n:05d}-of-{count:05d}{ending}" for n in range(2, count + 1)]
-        return tuple((name, _gguf(self.source.with_name(name))) for name in names)
+        found: list[tuple[str, GgufHeader | HeaderError]] = []
+        room = MOST_HEADERS - self.header.data_offset
+        for number in range(2, count + 1):
+            name = f"{stem}-{number:05d}-of-{count:05d}{ending}"
+            header = _gguf(self.source.with_name(name))
+            if not isinstance(header, HeaderError):
+                room -= header.data_offset
+                if room < 0:
+                    header = HeaderError(f"headers of at most {MOST_HEADERS:,} bytes", "more")
+            found.append((name, header))
+            if isinstance(header, HeaderError):
+                break  # one is enough to refuse the model
+        return tuple(found)
 
     @property
     def metadata(self) -> Mapping[str, object]:
@@ -152,6 +170,8 @@ class Subject:
                         break
         except OSError as error:
             return error
+        except ValueError:  # a NUL in the path
+            return FileNotFoundError(errno.ENOENT, "a name no file can have")
         return dict(sorted(names.items()))
 
     def names(self) -> dict[str, Name]:
@@ -186,13 +206,20 @@ class Subject:
 
     @cached_property
     def shards(self) -> dict[str, SafetensorsHeader | HeaderError]:
-        """The header of each weight file, or why it has none."""
+        """The header of each weight file, as far as the first that cannot be read, with why."""
         headers: dict[str, SafetensorsHeader | HeaderError] = {}
+        room, tensors = MOST_HEADERS, MOST_TENSORS
         for name in self.weight_names:
-            try:
-                headers[name] = read_safetensors(self.entry.path / name)
-            except HeaderError as error:
-                headers[name] = error
+            header = _safetensors(self.entry.path / name)
+            if not isinstance(header, HeaderError):
+                room -= header.data_offset
+                tensors -= len(header.tensors)
+                if room < 0 or tensors < 0:
+                    most = f"{MOST_TENSORS:,} tensors and {MOST_HEADERS:,} bytes of headers"
+                    header = HeaderError(f"at most {most}", "more, over all its weight files")
+            headers[name] = header
+            if isinstance(header, HeaderError):
+                break  # one is enough to refuse the model
         return headers
 
     # -- what both have ---------------------------------------------------------------------------
@@ -243,7 +270,24 @@ class Subject:
 
 
 def _gguf(path: Path) -> GgufHeader | HeaderError:
+    return _twice(read_gguf, path)
+
+
+def _safetensors(path: Path) -> SafetensorsHeader | HeaderError:
+    return _twice(read_safetensors, path)
+
+
+_Header = TypeVar("_Header")
+
+
+def _twice(read: Callable[[Path], _Header], path: Path) -> _Header | HeaderError:
+    """Read a header; once more where the system failed, as a network mount does (row 53)."""
     try:
-        return read_gguf(path)
+        return read(path)
+    except HeaderError as error:
+        if error.kind is not Kind.UNREADABLE:
+            return error
+    try:
+        return read(path)
     except HeaderError as error:
         return error

@@ -8,15 +8,18 @@ import collections
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from engine.backends import footprint
 from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent
 from engine.backends.cores import compute_threads
 from engine.backends.gguf_native import BATCH, NativeModel, Row, version
-from engine.backends.gguf_probe import Evaluation, evaluate
+from engine.backends.gguf_probe import evaluate
 from engine.backends.gguf_sampler import Sampler
+from engine.backends.hollow import Hollow, in_gguf
 from engine.backends.prefill import PrefillPace
-from engine.backends.template import ChatTemplate
+from engine.backends.score import Evaluation, score
+from engine.backends.template import ChatTemplate, closing
 from engine.backends.transcript import Transcript
 from engine.workers.protocol import (
     Delta,
@@ -100,6 +103,8 @@ class GgufBackend:
         self._pace = PrefillPace(BATCH)
         self._spoke = clock()
         self._evaluation: Evaluation | None = None
+        self._holes: Hollow | None = None
+        self._path = Path()
 
     @property
     def _loaded(self) -> NativeModel:
@@ -122,7 +127,7 @@ class GgufBackend:
             threads=spec.threads or compute_threads(),
             on_fraction=lambda fraction: on_progress(fraction, "loading"),
         )
-        self._model = model
+        self._model, self._path = model, Path(spec.path)
         self._slots = _Slots(free=list(range(spec.slots)))
         source = model.template
         if source:
@@ -330,20 +335,36 @@ class GgufBackend:
             text = self._render(question.messages)
             counts = {"characters": float(len(text))}
             counts["tokens"] = float(len(model.tokens(text, special=True)))
+            if question.name == "template":
+                counts |= self._ending(model, question.messages)
+            trouble = "" if text else "nothing rendered"
             return Probed(
-                id=question.id, name=question.name, ok=bool(text), values=counts, text=text
+                id=question.id,
+                name=question.name,
+                ok=not trouble,
+                detail=trouble,
+                values=counts,
+                text=text,
             )
         if question.name == "tokenizer":
             return self._round_trip(model, question)
         if self._evaluation is None or self._evaluation.text != question.text:
             self._evaluation = evaluate(model, question.text)
-        seen = self._evaluation
-        trouble = seen.trouble
-        if question.name == "perplexity" and not trouble and seen.perplexity is None:
-            trouble = "the passage is too short to be scored"
-        return Probed(
-            id=question.id, name=question.name, ok=not trouble, detail=trouble, values=seen.values
-        )
+        return score(question, self._evaluation, self._hollow())
+
+    def _hollow(self) -> Hollow:
+        if self._holes is None:
+            self._holes = in_gguf(self._path)
+        return self._holes
+
+    def _ending(self, model: NativeModel, messages: tuple[Message, ...]) -> dict[str, float]:
+        if self._template is None:
+            return {}
+        after = closing(self._template.render, messages)
+        if after is None:
+            return {}
+        ends = any(model.is_end(token) for token in model.tokens(after, special=True))
+        return {"ends": float(ends)}
 
     def _round_trip(self, model: NativeModel, question: Probe) -> Probed:
         tokens = model.tokens(question.text, special=False)

@@ -5,8 +5,8 @@ The low-level API, because the library's own ``Llama`` class runs one sequence a
 
 import collections
 import ctypes
+import importlib.metadata
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -270,5 +270,8 @@ class NativeModel:
 
 
 def version() -> str:
-    """The backend's version as the registry has it."""
-    return f"llama-cpp-python {sys.modules['llama_cpp'].__version__}"
+    """The backend's version as the registry has it, and as the gate was told before the load.
+
+    The package's own word for it may lack what a build for some device appends.
+    """
+    return f"llama-cpp-python {importlib.metadata.version('llama-cpp-python')}"

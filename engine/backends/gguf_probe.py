@@ -1,53 +1,11 @@
 """The canary's questions to a GGUF model, asked on a sequence of their own."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from engine.backends.gguf_native import OUTPUTS, PROBE_CELLS, NativeModel, Row
-
-_CONSTANT = 1e-6
-"""A spread of logits below this means every token is as likely as any other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What a model made of a passage: the figures of every logit, and how surprised it was."""
-
-    text: str
-    tokens: int
-    broken: int
-    """Logits that are NaN or infinite."""
-    lowest: float
-    highest: float
-    spread: float
-    """The smallest difference between the highest and the lowest logit of one position."""
-    perplexity: float | None
-    """None where broken logits leave none, or the passage is one token long."""
-
-    @property
-    def trouble(self) -> str:
-        """What is wrong with the logits, or empty."""
-        if self.broken:
-            return f"{self.broken:,} logits are NaN or infinite"
-        if self.spread < _CONSTANT:
-            return f"the logits are constant ({self.highest:g})"
-        return ""
-
-    @property
-    def values(self) -> dict[str, float]:
-        """The figures by name. JSON has no NaN, so only those that are numbers."""
-        figures = {
-            "tokens": float(self.tokens),
-            "nonfinite": float(self.broken),
-            "min": self.lowest,
-            "max": self.highest,
-            "spread": self.spread,
-        }
-        if self.perplexity is not None:
-            figures["perplexity"] = self.perplexity
-        return {name: value for name, value in figures.items() if math.isfinite(value)}
+from engine.backends.score import Evaluation
 
 
 def evaluate(model: NativeModel, text: str) -> Evaluation:

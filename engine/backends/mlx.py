@@ -11,8 +11,11 @@ from pathlib import Path
 
 from engine.backends import mlx_model, mlx_probe, mlx_runtime
 from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent
+from engine.backends.hollow import Hollow
 from engine.backends.mlx_batch import Batch
 from engine.backends.mlx_piece import Pieces
+from engine.backends.score import Evaluation, score
+from engine.backends.template import closing
 from engine.backends.transcript import Transcript
 from engine.workers.protocol import (
     Delta,
@@ -71,7 +74,8 @@ class MlxBackend:
         self._most = 1
         self._slots = _Slots()
         self._spoke = clock()
-        self._evaluation: mlx_probe.Evaluation | None = None
+        self._evaluation: Evaluation | None = None
+        self._holes: Hollow | None = None
 
     @property
     def _loaded(self) -> mlx_model.LoadedModel:
@@ -249,17 +253,24 @@ class MlxBackend:
             text = self._render(question.messages)
             tokens = model.encode(text, special=False)
             values = {"characters": float(len(text)), "tokens": float(len(tokens))}
+            if question.name == "template":
+                values |= self._ending(question.messages)
             return self._answer(question, "" if text else "nothing rendered", values, text)
         if question.name == "tokenizer":
             trouble, count = mlx_probe.round_trip(model, question.text)
             return self._answer(question, trouble, {"tokens": float(count)})
         if self._evaluation is None or self._evaluation.text != question.text:
             self._evaluation = mlx_probe.evaluate(model, question.text, context=self._context)
-        seen = self._evaluation
-        trouble = seen.trouble
-        if question.name == "perplexity" and not trouble and seen.perplexity is None:
-            trouble = "the passage is too short to be scored"
-        return self._answer(question, trouble, seen.values)
+        if self._holes is None:
+            self._holes = mlx_probe.holes(model)
+        return score(question, self._evaluation, self._holes)
+
+    def _ending(self, messages: tuple[Message, ...]) -> dict[str, float]:
+        model = self._loaded
+        after = closing(model.close, messages)
+        if after is None:
+            return {}
+        return {"ends": float(not model.ends.isdisjoint(model.encode(after, special=False)))}
 
     @staticmethod
     def _answer(question: Probe, trouble: str, values: dict[str, float], text: str = "") -> Probed:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from engine.backends import mlx_runtime
+from engine.backends import mlx_release, mlx_runtime
 from engine.backends.mlx_model import LoadedModel
 from engine.backends.mlx_prefix import Prefix
 from engine.backends.mlx_sampler import make_processors, make_sampler
@@ -49,14 +49,14 @@ class Batch:
     def __init__(
         self, loaded: LoadedModel, *, slots: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        from mlx_lm.generate import BatchGenerator, StopSequences
+        from mlx_lm.generate import BatchGenerator
 
         self._loaded = loaded
         self._clock = clock
         smallest = _GPU_SMALLEST if mlx_runtime.on_gpu() else _CPU_SMALLEST
         self._pace = PrefillPace(_MOST, smallest=smallest, first=4 * smallest)
-        self._ends = StopSequences([[token] for token in loaded.ends])
-        self._no_ends = StopSequences()
+        self._ending, make = mlx_release.endings()
+        self._ends, self._no_ends = make(sorted(loaded.ends)), make(())
         self._generator: Any = BatchGenerator(
             loaded.model,
             completion_batch_size=slots,
@@ -84,7 +84,7 @@ class Batch:
             max_tokens=[limit],
             samplers=[make_sampler(sampling, self._loaded.vocabulary)],
             logits_processors=[make_processors(sampling, len(prompt), never)],
-            stop_sequences=[self._no_ends if ignore_eos else self._ends],
+            **{self._ending: [self._no_ends if ignore_eos else self._ends]},
         )
         self._shared[number] = self._readers[number] = shared
         if len(self._shared) >= self._slots:

@@ -1,7 +1,6 @@
 """A model folder in memory under MLX: built if it must be, then read in steps that can be told."""
 
 import contextlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -10,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import engine
+from engine.backends import mlx_release
 from engine.backends.base import LoadError, OnProgress, RequestError
 from engine.backends.template import ChatTemplate
+from engine.workers.entrance import command
 from engine.workers.protocol import Message
 
 _STEPS = 50
@@ -32,6 +32,8 @@ class LoadedModel:
     context_trained: int | None
     render: Callable[[tuple[Message, ...]], str] | None
     """Turns a conversation into a prompt and raises RequestError; None without a template."""
+    close: Callable[..., str] | None = None
+    """As ``render``, and with ``opening=False`` no turn is opened; None where code renders."""
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Tokens of a text; with ``special`` framed as the model wants a sequence to begin."""
@@ -73,7 +75,7 @@ def load_folder(path: Path, on_progress: OnProgress) -> LoadedModel:
     with _plain_name(path) as folder:
         try:
             # Lazy: names and shapes are checked here, and no weight is read before the loop below.
-            model, config = utils.load_model(folder, lazy=True, trust_remote_code=False)
+            model, config = mlx_release.load_model(folder)
             tokenizer = utils.load_tokenizer(
                 folder,
                 {"trust_remote_code": False},
@@ -86,6 +88,7 @@ def load_folder(path: Path, on_progress: OnProgress) -> LoadedModel:
                 raise
             text = str(error).replace(str(folder), str(path))
             raise LoadError(f"{type(error).__name__}: {text}") from error
+    template = _template(tokenizer)
     text_config = config.get("text_config") or {}
     vocabulary = config.get("vocab_size") or text_config.get("vocab_size") or len(tokenizer)
     return LoadedModel(
@@ -93,7 +96,8 @@ def load_folder(path: Path, on_progress: OnProgress) -> LoadedModel:
         tokenizer=tokenizer,
         vocabulary=int(vocabulary),
         context_trained=_context_trained(config | text_config),
-        render=_renderer(tokenizer),
+        render=template.render if template else _renderer(tokenizer),
+        close=template.render if template else None,
     )
 
 
@@ -149,23 +153,29 @@ def _context_trained(config: dict[str, Any]) -> int | None:
     return limit if isinstance(limit, int) and limit > 0 and kind in (None, "default") else None
 
 
-def _renderer(tokenizer: Any) -> Callable[[tuple[Message, ...]], str] | None:
+def _template(tokenizer: Any) -> ChatTemplate | None:
+    """The template's text, compiled when needed; None where there is none, or it is code."""
     from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-    if not tokenizer.has_chat_template:
-        return None
     inner = tokenizer._tokenizer  # noqa: SLF001 - the wrapper offers no way to ask what it wraps
     own = getattr(type(inner), "apply_chat_template", None)
     coded = own is not PreTrainedTokenizerBase.apply_chat_template
-    if coded or inner.chat_template is None:
-        # Some models' templates are code that mlx-lm or transformers ship, with no text to run.
-        return lambda messages: _render_by_code(tokenizer, messages)
+    if not tokenizer.has_chat_template or coded or inner.chat_template is None:
+        return None
     try:
         source = inner.get_chat_template()
     except ValueError:  # several named templates and none of them the default
         return None
-    template = ChatTemplate(source, bos=inner.bos_token or "", eos=inner.eos_token or "")
-    return template.render
+    return ChatTemplate(source, bos=inner.bos_token or "", eos=inner.eos_token or "")
+
+
+def _renderer(tokenizer: Any) -> Callable[[tuple[Message, ...]], str] | None:
+    """Some models' templates are code that mlx-lm or transformers ship, with no text to run."""
+    inner = tokenizer._tokenizer  # noqa: SLF001 - see above
+    # Named templates without a default among them are none, not code.
+    if not tokenizer.has_chat_template or isinstance(inner.chat_template, dict):
+        return None
+    return lambda messages: _render_by_code(tokenizer, messages)
 
 
 def _render_by_code(tokenizer: Any, messages: tuple[Message, ...]) -> str:
@@ -189,18 +199,15 @@ def ensure_built(gguf: Path, folder: Path, on_progress: OnProgress) -> None:
     """
     if (folder / "config.json").exists():
         return
-    root = str(Path(engine.__file__).parent.parent)
-    command = [sys.executable, "-P", "-m", "engine.backends.starter_build", str(gguf), str(folder)]
     last = ""
     on_progress(0.0, "building")
     with subprocess.Popen(
-        command,
+        [*command(sys.executable, "engine.backends.starter_build"), str(gguf), str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
         errors="replace",
-        env=os.environ | {"PYTHONPATH": root},
     ) as builder:
         for line in builder.stdout or ():
             word, _, rest = line.strip().partition(" ")

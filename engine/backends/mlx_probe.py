@@ -1,56 +1,16 @@
 """The canary's questions to a model under MLX, asked with a cache of their own."""
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
+from engine.backends import hollow
 from engine.backends.mlx_model import LoadedModel
+from engine.backends.score import Evaluation
 
 _CHUNK = 32
 """Positions whose logits are held at once: 32 rows of a vocabulary of 256,000 are 32 MB."""
 _MOST_TOKENS = 512
 """A longer passage is cut: it says no more and a CPU reads some eight tokens a second."""
-_CONSTANT = 1e-6
-"""A spread of logits below this means every token is as likely as any other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What a model made of a passage: the figures of every logit, and how surprised it was."""
-
-    text: str
-    tokens: int
-    broken: int
-    """Logits that are NaN or infinite."""
-    lowest: float
-    highest: float
-    spread: float
-    """The smallest difference between the highest and the lowest logit of one position."""
-    perplexity: float | None
-    """None where broken logits leave none, or the passage is one token long."""
-
-    @property
-    def trouble(self) -> str:
-        """What is wrong with the logits, or empty."""
-        if self.broken:
-            return f"{self.broken:,} logits are NaN or infinite"
-        if self.spread < _CONSTANT:
-            return f"the logits are constant ({self.highest:g})"
-        return ""
-
-    @property
-    def values(self) -> dict[str, float]:
-        """The figures by name. JSON has no NaN, so only those that are numbers."""
-        figures = {
-            "tokens": float(self.tokens),
-            "nonfinite": float(self.broken),
-            "min": self.lowest,
-            "max": self.highest,
-            "spread": self.spread,
-        }
-        if self.perplexity is not None:
-            figures["perplexity"] = self.perplexity
-        return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def evaluate(loaded: LoadedModel, text: str, *, context: int) -> Evaluation:
@@ -98,3 +58,17 @@ def round_trip(loaded: LoadedModel, text: str) -> tuple[str, int]:
     if back.lstrip(" ") == text.lstrip(" "):
         return "", len(tokens)
     return f"{text[:60]!r} came back as {back[:60]!r}", len(tokens)
+
+
+def holes(loaded: LoadedModel) -> hollow.Hollow:
+    """Look for matrices of zeros: a row or two of each, and only one that looks empty whole."""
+    import mlx.core as mx
+    from mlx.utils import tree_flatten
+
+    named = [(n, a) for n, a in tree_flatten(loaded.model.parameters()) if a.ndim > 1 and a.size]
+    samples = [mx.any(array[:: max(array.shape[0] // 4, 1)] != 0) for _, array in named]
+    mx.eval(samples)
+    return hollow.judge(
+        (name, not sample.item() and not mx.any(array != 0).item())
+        for (name, array), sample in zip(named, samples, strict=True)
+    )

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Collection
 from typing import Any
 
+from engine.backends import mlx_release
 from engine.workers.protocol import Sampling
 
 REPEAT_WINDOW = 64
@@ -28,11 +29,10 @@ def make_sampler(sampling: Sampling, vocabulary: int) -> Sampler:
     share one function, which lets the batch draw their tokens in one call.
     """
     import mlx.core as mx
-    from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, greedy_sampler
+    from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p
 
     if sampling.temperature == 0:
-        shared: Sampler = greedy_sampler
-        return shared
+        return mlx_release.greedy_sampler()
     # No secrets are drawn here, and a seed must repeat.
     draws = random.Random(sampling.seed)  # noqa: S311
 

@@ -180,8 +180,16 @@ class SimulatedBackend:
         for run in [run for run in slots.running if run.due <= now]:
             run.due = max(run.due + 1 / self._script.tokens_per_second, now - 1)
             self._advance(run, events)
+        self._report_waiting(now, events)
         self._worked_at = self._clock()
         return events
+
+    def _report_waiting(self, now: float, events: list[StepEvent]) -> None:
+        """Say once a second of each request that waits that it does: it is no hang."""
+        for run in self._slots.waiting:
+            if now - run.due >= 1.0:
+                run.due = now
+                events.append(Progress(id=run.request.id, stage="queued"))
 
     def _advance(self, run: _Run, events: list[StepEvent]) -> None:
         request = run.request

@@ -62,6 +62,24 @@ def convert(tensors: Mapping[str, Any], metadata: Mapping[str, Any]) -> dict[str
     return converted
 
 
+def _odd_widths(tensors: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """The layers whose weights are packed with another width, by name.
+
+    mlx-lm 0.32 sees it by their shapes; 0.31 wants it said.
+    """
+    odd = {}
+    for name, scales in tensors.items():
+        layer = name.removesuffix(".scales")
+        if layer == name:
+            continue
+        packed = tensors[f"{layer}.weight"].shape[-1] * 32
+        bits = packed // (scales.shape[-1] * GROUP_SIZE)
+        if bits != BITS:
+            converted = rename(f"{layer}.weight").removesuffix(".weight")
+            odd[converted] = {"group_size": GROUP_SIZE, "bits": bits}
+    return odd
+
+
 def write_config(tensors: Mapping[str, Any], metadata: Mapping[str, Any], folder: Path) -> None:
     """Write ``config.json`` and ``generation_config.json``, the former last.
 
@@ -94,7 +112,7 @@ def write_config(tensors: Mapping[str, Any], metadata: Mapping[str, Any], folder
         "attention_bias": False,
         "mlp_bias": False,
         "tie_word_embeddings": "output.weight" not in tensors,
-        "quantization": {"group_size": GROUP_SIZE, "bits": BITS},
+        "quantization": {"group_size": GROUP_SIZE, "bits": BITS, **_odd_widths(tensors)},
         **special,
     }
     for name, content in (("generation_config.json", special), ("config.json", config)):

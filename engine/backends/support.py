@@ -1,8 +1,10 @@
 """What the backend of this interpreter can run, asked of the backend itself. Runs in a child.
 
 ``python -P -m engine.backends.support gguf llama pre:gpt-4o`` prints one JSON object on standard
-output. A question is the name of an architecture, ``pre:NAME`` for a GGUF pre-tokenizer or
-``tokenizer:CLASS`` for a tokenizer class of the transformers library. No file of a user is opened:
+output. A question is the name of an architecture, ``pre:NAME`` for a GGUF pre-tokenizer,
+``vocabulary:MODEL`` for a GGUF tokenizer or ``tokenizer:CLASS`` for a tokenizer class of the
+transformers library; the only question
+``--versions`` is answered without importing the backend. No file of a user is opened:
 llama.cpp is given headers made here, mlx-lm is asked for its modules. Needs nothing but the
 standard library and the backend, so it runs in any interpreter a runtime names.
 """
@@ -21,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+VERSIONS = "--versions"
 _PACKAGES = {"gguf": ("llama-cpp-python",), "mlx": ("mlx-lm", "mlx")}
 _MODULE_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _STRING, _ARRAY = 8, 9  # GGUF value types
@@ -74,6 +77,17 @@ def pre_tokenizer_header(name: str) -> bytes:
     )
 
 
+def vocabulary_header(model: str) -> bytes:
+    """The smallest header with which llama.cpp gets as far as its tokenizer's name."""
+    return synthetic_header(
+        {
+            "general.architecture": b"llama",
+            "tokenizer.ggml.model": model.encode("utf-8", "replace"),
+            "tokenizer.ggml.tokens": [b"a"],
+        }
+    )
+
+
 def _ask_llama(questions: list[str]) -> dict[str, object]:
     from llama_cpp import llama_cpp as native
 
@@ -97,6 +111,8 @@ def _ask_llama(questions: list[str]) -> dict[str, object]:
             kind, _, name = question.rpartition(":")
             if kind == "pre":
                 header, refusal = pre_tokenizer_header(name), b"unknown pre-tokenizer type"
+            elif kind == "vocabulary":
+                header, refusal = vocabulary_header(name), b"unknown tokenizer"
             else:
                 header, refusal = architecture_header(question), b"unknown model architecture"
             path.write_bytes(header)
@@ -129,6 +145,10 @@ def _ask_mlx(questions: list[str]) -> dict[str, object]:
     import mlx.core
     from mlx_lm import utils
 
+    from engine.backends.mlx_release import too_old
+
+    if trouble := too_old():
+        return {"error": trouble}
     remapping: dict[str, str] = utils.MODEL_REMAPPING
     by_class: dict[tuple[str, str], str] = getattr(utils, "MODEL_ARCHITECTURE_REMAPPING", {})
     answers: dict[str, bool] = {}
@@ -162,11 +182,16 @@ def answer(backend: str, questions: list[str]) -> dict[str, object]:
     """Everything asked about one backend, ready for JSON; trouble stands in ``error``.
 
     With no questions the backend is imported all the same: whether it can be is the answer.
+    ``--versions`` as the only question asks for the version alone and imports nothing.
     """
     try:
         version = backend_version(backend)
     except importlib.metadata.PackageNotFoundError as error:
         return {"version": "", "error": f"{error.name} is not installed"}
+    if importlib.util.find_spec("pydantic") is None:
+        return {"version": version, "error": "pydantic is not installed; a worker needs it"}
+    if questions == [VERSIONS]:
+        return {"version": version, "error": "", "supports": {}}
     try:
         asked = _ask_llama(questions) if backend == "gguf" else _ask_mlx(questions)
     except Exception as error:  # a backend may fail to import in any way it likes

@@ -5,9 +5,12 @@ Gives templates what the Hugging Face renderer gives them (``raise_exception``, 
 deadline, size here.
 """
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+import resource
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -19,6 +22,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from engine.backends.base import RequestError
 from engine.workers.protocol import MAX_FRAME, Message
 
+_ROOM = 512 * 1024 * 1024
+"""Bytes a rendering may take: texts grow by doubling and by filters too, which no sandbox counts.
+A conversation as long as a frame may be renders well within it."""
 _MAX_REPEAT = 1_000_000
 """Longest text or list a template may make by multiplying; the sandbox bounds only ``range``."""
 
@@ -62,6 +68,25 @@ def _to_json(value: Any, indent: int | None = None, **options: Any) -> str:
     # Jinja's own filter escapes HTML, which would change what the model reads.
     options.setdefault("ensure_ascii", False)
     return json.dumps(value, indent=indent, **options)
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """Let this process grow by ``_ROOM`` at most, where the system tells its size (Linux)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        pages = int(Path("/proc/self/statm").read_bytes().split()[0])
+        limit = pages * resource.getpagesize() + _ROOM
+        if soft != resource.RLIM_INFINITY:
+            limit = min(limit, soft)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    except (OSError, ValueError, IndexError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _joined(stream: Iterable[str]) -> str:
@@ -120,18 +145,37 @@ class ChatTemplate:
                 frame, or refused the messages. Its kind is ``template``.
         """
         try:
-            if self._compiled is None:
-                self._compiled = self._compile()
-            stream = self._compiled.generate(
-                messages=[message.model_dump() for message in messages],
-                add_generation_prompt=opening,
-                tools=None,
-                **self._tokens,
-            )
-            return _joined(stream)
+            with _bounded():
+                if self._compiled is None:
+                    self._compiled = self._compile()
+                stream = self._compiled.generate(
+                    messages=[message.model_dump() for message in messages],
+                    add_generation_prompt=opening,
+                    tools=None,
+                    **self._tokens,
+                )
+                return _joined(stream)
         except _Refusal as refusal:
             raise RequestError("template", f"chat template: {refusal}") from refusal
         except Exception as error:
             # A template can fail in any way its author's Python would: all are the template's.
             cause = f"{type(error).__name__}: {error}"
             raise RequestError("template", f"chat template: {cause}") from error
+
+
+_ANSWER = "A plain answer"
+
+
+def closing(render: Callable[..., str] | None, messages: Sequence[Message]) -> str | None:
+    """What a template writes after an answer: what the model was trained to stop with.
+
+    None where it cannot be told; a template that refuses or changes the answer is no fault here.
+    """
+    if render is None:
+        return None
+    answered = (*messages, Message(role="assistant", content=_ANSWER))
+    try:
+        _, found, after = render(answered, opening=False).rpartition(_ANSWER)
+    except RequestError:
+        return None
+    return after if found else None

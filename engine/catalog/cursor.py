@@ -2,7 +2,7 @@
 
 import re
 import struct
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from engine.catalog.header import HeaderError
 from engine.catalog.regular import RegularFile
@@ -15,9 +15,49 @@ merges) take under 20 MiB; without a bound a sparse file could claim ten billion
 MAX_STRING = 16 * 1024 * 1024
 """Longest single string in bytes; the longest real one is a chat template, under 1 MiB."""
 
+MAX_KEPT = 16 * 1024 * 1024
+"""Most bytes of metadata kept as text or numbers. Python's objects take a multiple of it, and the
+longest real ones (a template, a licence, one number for each layer) are under 1 MiB together."""
+MAX_TOLD_APART = 1_000_000
+"""Longest vocabulary whose tokens are told apart; four times the largest in use."""
+
 _U64 = struct.Struct("<Q")
 _U32 = struct.Struct("<I")
-_BYTE_TOKEN = re.compile(rb"<0x[0-9A-Fa-f]{2}>")
+# Upper case, as llama.cpp spells a byte when it looks for its token.
+_BYTE_TOKEN = re.compile(rb"<0x[0-9A-F]{2}>")
+
+
+class Strings(NamedTuple):
+    """What was seen of an array of strings that was gone over."""
+
+    byte_tokens: int = 0
+    """How many of the 256 tokens ``<0x00>`` to ``<0xFF>`` there are."""
+    distinct: bool = True
+    """Whether no two are the same to llama.cpp, which ends a string at its first zero byte."""
+
+
+class Tokens:
+    """Remembers a vocabulary's tokens one by one, as numbers rather than as texts."""
+
+    def __init__(self) -> None:
+        self._bytes: set[bytes] = set()
+        self._seen: set[int] = set()
+        self._count = 0
+
+    def add(self, token: bytes) -> None:
+        """Take one token in."""
+        if len(token) == 6 and _BYTE_TOKEN.fullmatch(token):
+            self._bytes.add(token)
+        if 0 in token:
+            token = token[: token.index(0)]
+        if token:  # llama.cpp gives every empty token a name of its own
+            self._count += 1
+            self._seen.add(hash(token))
+
+    @property
+    def found(self) -> Strings:
+        """What there was among them."""
+        return Strings(len(self._bytes), len(self._seen) == self._count)
 
 
 class Cursor:
@@ -28,6 +68,7 @@ class Cursor:
         self._buffer = b""
         self._start = 0
         self._at = 0
+        self._kept = 0
         self.end = file.size
 
     @property
@@ -106,22 +147,33 @@ class Cursor:
             raise HeaderError(f"at most {limit:,} bytes for {what}", f"{length:,} bytes")
         return self.take(length, what)
 
-    def skip_strings(self, count: int, what: str, *, byte_tokens: bool = False) -> int:
-        """Go over an array of strings by their lengths alone, making no object of any.
+    def keep(self, count: int, what: str) -> None:
+        """Account for ``count`` bytes of metadata that will be kept.
+
+        Raises:
+            HeaderError: it is more than a header may have of it.
+        """
+        self._kept += count
+        if self._kept > MAX_KEPT:
+            raise HeaderError(
+                f"at most {MAX_KEPT:,} bytes of texts and numbers in the metadata",
+                f"{self._kept:,} bytes with {what}",
+            )
+
+    def skip_strings(self, count: int, what: str, *, vocabulary: bool = False) -> Strings:
+        """Go over an array of strings by their lengths alone, keeping none.
 
         Args:
-            byte_tokens: Count the distinct ``<0xNN>`` among them (a vocabulary's byte tokens).
-
-        Returns:
-            How many of the 256 byte tokens there are; 0 unless asked for.
+            vocabulary: Look at each one, to find byte tokens and repeated ones.
         """
-        found: set[bytes] = set()
+        tokens = Tokens() if vocabulary and count <= MAX_TOLD_APART else None
         unpack = _U64.unpack_from
         left = count
         while left:
             self._require(8, what)
             buffer, at = self._buffer, self._at
             last = len(buffer) - 8
+            need = 0
             while left and at <= last:
                 length = unpack(buffer, at)[0]
                 if length > MAX_STRING:
@@ -129,12 +181,11 @@ class Cursor:
                     raise HeaderError(
                         f"at most {MAX_STRING:,} bytes for a string of {what}", f"{length:,} bytes"
                     )
-                if byte_tokens and length == 6:
-                    if at + 14 > len(buffer):
+                if tokens is not None:
+                    if at + 8 + length > len(buffer):
+                        need = 8 + length
                         break
-                    token = buffer[at + 8 : at + 14]
-                    if token[0] == 0x3C and _BYTE_TOKEN.fullmatch(token):
-                        found.add(token.upper())
+                    tokens.add(buffer[at + 8 : at + 8 + length])
                 at += 8 + length
                 left -= 1
             if at > len(buffer):
@@ -142,8 +193,8 @@ class Cursor:
                 if position > self.end:
                     self._cut_short(at - self._at, what)
                 self._seek(position)
-            elif at == self._at:  # a byte token across the window's end: read on from here
-                self._require(14, what)
             else:
                 self._at = at
-        return len(found)
+                if need:  # a token across the window's end: read on from its beginning
+                    self._require(need, what)
+        return Strings() if tokens is None else tokens.found

@@ -27,6 +27,8 @@ BLOCK = 4096
 CONTENT_CAP = 64 * 1024 * 1024
 """Of a config, tokenizer or template as much is read; its size counts in any case."""
 HEADER_CAP = 128 * 1024 * 1024
+TOTAL_CAP = 512 * 1024 * 1024
+"""Headers, and small files, of one model are read up to this many bytes together."""
 BROKEN_HEAD = 1024 * 1024
 """Bytes read in place of a header that cannot be understood."""
 
@@ -73,32 +75,37 @@ def _header_bytes(file: RegularFile) -> int:
         return BROKEN_HEAD
 
 
-def _add_head(digest: _Hash, file: RegularFile, length: int) -> None:
+def _add_head(digest: _Hash, file: RegularFile, length: int) -> int:
+    """Add the first ``length`` bytes; tells how many there were."""
     position = 0
     while position < length and (part := file.read_at(position, min(1 << 20, length - position))):
         digest.update(part)
         position += len(part)
+    return position
 
 
 def _add_content(digest: _Hash, paths: Iterable[Path]) -> None:
+    room = TOTAL_CAP
     for path in paths:
         _field(digest, path.name)
         try:
             with open_regular(path) as file:
                 _field(digest, file.size)
-                _add_head(digest, file, min(file.size, CONTENT_CAP))
+                room -= _add_head(digest, file, min(file.size, CONTENT_CAP, room))
         except HeaderError as error:
             _field(digest, error.kind, error.found)
 
 
 def _add_weights(digest: _Hash, paths: Iterable[Path]) -> None:
     sizes: list[tuple[Path, int]] = []
+    room = TOTAL_CAP
     for path in paths:
         _field(digest, path.name)
         try:
             with open_regular(path) as file:
                 _field(digest, file.size)
-                _add_head(digest, file, min(_header_bytes(file), file.size))
+                length = _header_bytes(file) if room else 0
+                room -= _add_head(digest, file, min(length, file.size, room))
                 sizes.append((path, file.size))
         except HeaderError as error:
             _field(digest, error.kind, error.found)

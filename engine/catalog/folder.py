@@ -111,7 +111,7 @@ def read_index(folder: Path) -> tuple[str, ...]:
     odd = [value for value in weight_map.values() if not isinstance(value, str)]
     if odd:
         raise HeaderError("file names in the index's weight_map", repr(odd[0])[:100])
-    return tuple(dict.fromkeys(weight_map.values()))
+    return tuple(dict.fromkeys(weight_map.values()))[:FILE_LIMIT]
 
 
 def _part(config: Mapping[str, object], key: str) -> Mapping[str, object]:

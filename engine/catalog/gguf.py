@@ -7,13 +7,14 @@ before any native parser meets the file: some of those files end llama.cpp with 
 import re
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.catalog.cursor import Cursor
 from engine.catalog.ggml import REMOVED, TYPES
 from engine.catalog.header import SNIFF_BYTES, HeaderError, Kind, sniff
 from engine.catalog.pairs import (
+    VOCABULARY,
     GgufArray,
     Scalar,
     Value,
@@ -80,6 +81,8 @@ class GgufHeader:
     split_count: int = 0
     """0 where the file says nothing of splits."""
     split_tensors_count: int = 0
+    types: Mapping[str, str] = field(default_factory=dict)
+    """The type of every metadata value, as the file spells it; ``array`` for any array."""
 
 
 def split_of(name: str) -> tuple[str, int, int] | None:
@@ -197,11 +200,12 @@ def parse_gguf(file: RegularFile) -> GgufHeader:
     tensor_count = _count(cursor, "tensors", _SMALLEST_TENSOR, MAX_TENSORS)
     pair_count = _count(cursor, "metadata pairs", _SMALLEST_PAIR, MAX_PAIRS)
     metadata: dict[str, Value] = {}
+    types: dict[str, str] = {}
     for number in range(pair_count):
         key = read_key(cursor, number)
         if key in metadata:
             raise HeaderError("every metadata key once", f"{key!r} twice")
-        metadata[key] = read_value(cursor, key)
+        types[key], metadata[key] = read_value(cursor, key)
     alignment = alignment_of(metadata)
     tensors = _tensors(cursor, tensor_count, alignment)
     data_offset = _padded(cursor.position, alignment) if tensors else cursor.position
@@ -220,6 +224,7 @@ def parse_gguf(file: RegularFile) -> GgufHeader:
         split_no=_number(metadata, "split.no"),
         split_count=_number(metadata, "split.count"),
         split_tensors_count=_number(metadata, "split.tensors.count"),
+        types=types,
     )
 
 
@@ -249,9 +254,9 @@ def peek_gguf(path: Path) -> Mapping[str, Value]:
             cursor.u64("the number of tensors")
             for number in range(_count(cursor, "metadata pairs", _SMALLEST_PAIR, MAX_PAIRS)):
                 key = read_key(cursor, number)
-                if key == "tokenizer.ggml.tokens":
+                if key == VOCABULARY:
                     break
-                metadata.setdefault(key, read_value(cursor, key))
+                metadata.setdefault(key, read_value(cursor, key)[1])
     except HeaderError:
         pass
     return metadata

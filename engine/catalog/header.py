@@ -51,8 +51,7 @@ class NotRegular(HeaderError):
 # Beginnings that are some other format, told by name. The order matters only for the last two.
 _FORMATS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a zip archive (a pickled PyTorch checkpoint is one)"),
-    (b"\x80\x02", "a Python pickle"),
-    (b"\x80\x04", "a Python pickle"),
+    *((bytes((0x80, protocol)), "a Python pickle") for protocol in range(2, 6)),
     (b"\x89HDF", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -63,15 +62,29 @@ _FORMATS: tuple[tuple[bytes, str], ...] = (
     (b"tjgg", "an old GGJT file, older than GGUF"),
     (b"fmgg", "an old GGMF file, older than GGUF"),
     (b"algg", "an old GGLA adapter, older than GGUF"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"%PDF", "a PDF document"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"\xcf\xfa\xed\xfe", "a program (Mach-O)"),
+    (b"\xca\xfe\xba\xbe", "a program (Mach-O)"),
+    (b"MZ", "a program (Windows)"),
     (b"GGUF", "a GGUF file"),
 )
+_TAR = slice(257, 262)
 _NOT_DOWNLOADED: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer: the content was never downloaded"),
     (b"<!doctype html", "an HTML page, as a failed download leaves it"),
     (b"<html", "an HTML page, as a failed download leaves it"),
     (b"<?xml", "an XML document, as a failed download leaves it"),
     (b'{"error"', "a JSON error message, as a failed download leaves it"),
+    (b'{"message"', "a JSON error message, as a failed download leaves it"),
     (b"entry not found", "the text 'Entry not found', as a failed download leaves it"),
+    (b"access to model", "a login error, as a failed download leaves it"),
     (b"invalid username or password", "a login error, as a failed download leaves it"),
 )
 
@@ -97,6 +110,10 @@ def sniff(head: bytes, size: int) -> tuple[str, Kind]:
     for magic, name in _FORMATS:
         if head.startswith(magic):
             return name, Kind.FOREIGN
+    if head[_TAR] == b"ustar":
+        return "a tar archive", Kind.FOREIGN
+    if head[4:8] == b"TFL3":
+        return "a TensorFlow Lite model", Kind.FOREIGN
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and 2 <= length <= size - 8:
         return "a safetensors file", Kind.FOREIGN

@@ -4,10 +4,11 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from engine.catalog.cursor import Cursor
+from engine.catalog.cursor import Cursor, Tokens
 from engine.catalog.header import HeaderError
 
 ALIGNMENT = "general.alignment"
+VOCABULARY = "tokenizer.ggml.tokens"
 DEFAULT_ALIGNMENT = 32
 MAX_ALIGNMENT = 1024 * 1024
 MAX_KEY = 65_535
@@ -43,6 +44,8 @@ class GgufArray:
     values: tuple[Scalar, ...] | None
     byte_tokens: int = 0
     """For a vocabulary: how many distinct ``<0xNN>`` tokens it has (256 make it complete)."""
+    distinct: bool = True
+    """For a vocabulary: whether no token stands in it twice."""
 
 
 Value = Scalar | GgufArray
@@ -53,6 +56,12 @@ def text_of(data: bytes) -> str:
     return data.decode("utf-8", "backslashreplace")
 
 
+def _kept_string(cursor: Cursor, what: str) -> bytes:
+    data = cursor.string(what)
+    cursor.keep(len(data), what)
+    return data
+
+
 def _array(cursor: Cursor, key: str) -> GgufArray:
     what = f"the array {key!r}"
     type_id = cursor.u32(f"the element type of {what}")
@@ -61,13 +70,15 @@ def _array(cursor: Cursor, key: str) -> GgufArray:
         if length > cursor.remaining // 8:
             found = f"{length:,} claimed with {cursor.remaining:,} bytes left in the file"
             raise HeaderError(f"at most {cursor.remaining // 8:,} strings in {what}", found)
-        if length <= KEPT_STRINGS:
-            return GgufArray(
-                "string", length, tuple(text_of(cursor.string(what)) for _ in range(length))
-            )
-        vocabulary = key == "tokenizer.ggml.tokens"
-        tokens = cursor.skip_strings(length, what, byte_tokens=vocabulary)
-        return GgufArray("string", length, None, tokens)
+        vocabulary = key == VOCABULARY
+        if length > KEPT_STRINGS:
+            found_strings = cursor.skip_strings(length, what, vocabulary=vocabulary)
+            return GgufArray("string", length, None, *found_strings)
+        texts = [_kept_string(cursor, what) for _ in range(length)]
+        tokens = Tokens()
+        for text in texts if vocabulary else ():
+            tokens.add(text)
+        return GgufArray("string", length, tuple(map(text_of, texts)), *tokens.found)
     if type_id not in _SCALARS:
         nested = "an array of arrays" if type_id == _ARRAY else f"type {type_id}"
         raise HeaderError(f"an array of numbers or strings in {key!r}", nested)
@@ -78,6 +89,7 @@ def _array(cursor: Cursor, key: str) -> GgufArray:
     if length > KEPT_NUMBERS:
         cursor.skip(length * layout.size, what)
         return GgufArray(name, length, None)
+    cursor.keep(8 * length, what)
     data = cursor.take(length * layout.size, what)
     values = (value for (value,) in layout.iter_unpack(data))
     return GgufArray(name, length, tuple(map(bool, values) if name == "bool" else values))
@@ -85,14 +97,17 @@ def _array(cursor: Cursor, key: str) -> GgufArray:
 
 def read_key(cursor: Cursor, number: int) -> str:
     """The name of the next pair, the ``number``-th from 0."""
-    key = text_of(cursor.string(f"key {number}", MAX_KEY))
-    if not key:
+    raw = cursor.string(f"key {number}", MAX_KEY)
+    cursor.keep(len(raw), f"key {number}")
+    if not raw:
         raise HeaderError(f"a name for key {number}", "an empty one")
-    return key
+    return text_of(raw)
 
 
-def read_value(cursor: Cursor, key: str) -> Value:
-    """The value that follows a key; a long array is gone over, not kept.
+def read_value(cursor: Cursor, key: str) -> tuple[str, Value]:
+    """The type and the value that follow a key; a long array is gone over, not kept.
+
+    The type is ``u8`` … ``f64``, ``bool``, ``string`` or ``array``.
 
     Raises:
         HeaderError: its type is unknown, or its length cannot be.
@@ -102,14 +117,14 @@ def read_value(cursor: Cursor, key: str) -> Value:
         found = _SCALARS[type_id][0] if type_id in _SCALARS else "no number"
         raise HeaderError(f"{key} as u32", found)
     if type_id == _ARRAY:
-        return _array(cursor, key)
+        return "array", _array(cursor, key)
     if type_id == _STRING:
-        return text_of(cursor.string(f"the value of {key!r}"))
+        return "string", text_of(_kept_string(cursor, f"the value of {key!r}"))
     if type_id not in _SCALARS:
         raise HeaderError(f"a type from 0 to 12 for {key!r}", f"type {type_id}")
     name, layout = _SCALARS[type_id]
     (value,) = layout.unpack(cursor.take(layout.size, f"the value of {key!r}"))
-    return bool(value) if name == "bool" else value
+    return name, bool(value) if name == "bool" else value
 
 
 def alignment_of(metadata: Mapping[str, Value]) -> int:

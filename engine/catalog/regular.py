@@ -16,6 +16,13 @@ INDEX_CAP = 64 * 1024 * 1024
 TOKENIZER_CAP = 256 * 1024 * 1024
 """Caps in bytes (facts/failure-modes 1.1: a 4 GiB sparse tokenizer.json took 43 s to fail)."""
 
+MAX_VALUES = 5_000_000
+"""Most commas and brackets in one JSON file. The largest tokenizers in use have two million; each
+may cost seventy bytes of Python objects."""
+MAX_DEPTH = 64
+"""Deepest nesting of a JSON file. Real ones go seven deep, and Python's own code for showing or
+comparing values is recursive."""
+
 _EXPECTED = "a regular file"
 _KINDS: dict[int | None, tuple[str, Kind]] = {
     errno.ENOENT: ("nothing there", Kind.MISSING),
@@ -134,7 +141,9 @@ def read_bounded(path: Path, cap: int) -> bytes:
     """
     with open_regular(path) as file:
         if file.size <= cap:
-            data = file.read_at(0, cap + 1)
+            # One byte more than there should be: a file that grows is caught. Python reserves what
+            # is asked for, so the cap itself would cost its size for every small file.
+            data = file.read_at(0, file.size + 1)
             if len(data) <= cap:
                 return data
         raise HeaderError(f"at most {cap:,} bytes", f"{max(file.size, cap + 1):,} bytes")
@@ -160,6 +169,27 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
+def _require_bounded(data: bytes) -> None:
+    values = data.count(b",") + data.count(b"[") + data.count(b"{")
+    if values > MAX_VALUES:
+        raise HeaderError(f"JSON of at most {MAX_VALUES:,} values", f"up to {values:,}")
+
+
+def _require_shallow(value: object) -> None:
+    """Go through a value level by level, without recursion."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)  # type: ignore[attr-defined]
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise HeaderError("a JSON object", "nesting too deep to read")
+
+
 def parse_json(data: bytes, *, unique: bool = False) -> dict[str, object]:
     """Parse bytes as one JSON object: UTF-8, no NaN or Infinity, no bottomless nesting.
 
@@ -169,6 +199,7 @@ def parse_json(data: bytes, *, unique: bool = False) -> dict[str, object]:
     Raises:
         HeaderError: they are none; the message says where it stops being JSON.
     """
+    _require_bounded(data)
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -185,6 +216,8 @@ def parse_json(data: bytes, *, unique: bool = False) -> dict[str, object]:
         raise HeaderError("a JSON object", found, kind if known else Kind.DAMAGED) from error
     if not isinstance(value, dict):
         raise HeaderError("a JSON object", f"a JSON {type(value).__name__}")
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _require_shallow(value)
     return value
 
 

@@ -9,11 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.catalog.header import SNIFF_BYTES, HeaderError, Kind, sniff
-from engine.catalog.regular import RegularFile, open_regular, parse_json
+from engine.catalog.members import Members
+from engine.catalog.regular import RegularFile, open_regular
 
 MAX_HEADER = 100_000_000
 """The reference's limit, in bytes."""
 MIN_HEADER = 8
+MAX_TENSORS = 262_144
+"""In one file; the largest models have about that many in all their shards together."""
+MAX_METADATA = 16 * 1024 * 1024
+METADATA = "__metadata__"
 MAX_DIMENSIONS = 64
 
 BITS = {
@@ -121,23 +126,44 @@ def _tensor(name: str, value: object) -> SafetensorsTensor:
     return SafetensorsTensor(name, dtype, shape, begin, end - begin)
 
 
-def _metadata(value: object) -> dict[str, str]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
-        raise HeaderError("only texts in __metadata__", repr(value)[:200])
-    return value
+def _metadata(members: Members, at: int) -> dict[str, str]:
+    metadata: dict[str, str] = {}
+    room = MAX_METADATA
+    for name, place in members.names(at):
+        value, members.end = members.small(place)
+        if not isinstance(value, str):
+            raise HeaderError("only texts in __metadata__", repr(value)[:200])
+        if name in metadata:
+            raise HeaderError("every name once in __metadata__", f"{name!r} twice")
+        room -= len(name) + len(value) + 100
+        if room < 0:
+            raise HeaderError(f"at most {MAX_METADATA:,} bytes of __metadata__", "more")
+        metadata[name] = value
+    return metadata
+
+
+def _content(members: Members) -> tuple[list[SafetensorsTensor], dict[str, str]]:
+    tensors: dict[str, SafetensorsTensor] = {}
+    metadata: dict[str, str] | None = None
+    if members.objects > MAX_TENSORS + 2:
+        raise HeaderError(f"at most {MAX_TENSORS:,} tensors in one file", f"{members.objects:,}")
+    for name, place in members.names():
+        if name in tensors or (name == METADATA and metadata is not None):
+            raise HeaderError("a JSON object", f"something else: the name {name!r} twice")
+        if name == METADATA:
+            metadata = _metadata(members, place)
+            continue
+        value, members.end = members.small(place)
+        tensors[name] = _tensor(name, value)
+    members.require_end()
+    return list(tensors.values()), metadata or {}
 
 
 def parse_safetensors(file: RegularFile) -> SafetensorsHeader:
     """Read the header of an open file. See :func:`read_safetensors`."""
     length = _length(file)
-    header = parse_json(file.read_at(8, length), unique=True)
-    metadata = _metadata(header.pop("__metadata__", None))
-    tensors = sorted(
-        (_tensor(name, value) for name, value in header.items()),
-        key=lambda tensor: (tensor.offset, tensor.bytes),
-    )
+    tensors, metadata = _content(Members(file, 8, length))
+    tensors.sort(key=lambda tensor: (tensor.offset, tensor.bytes))
     position = 0
     for tensor in tensors:
         if tensor.offset != position:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 
 from engine.catalog.entry import CatalogEntry
-from engine.catalog.folder import names_in
+from engine.catalog.folder import CONFIG, SHARD_PATTERN, names_in
 from engine.catalog.header import HeaderError
 from engine.catalog.listing import (
     display_id,
@@ -118,11 +119,19 @@ def _begins_as_gguf(path: Path) -> bool:
         return False
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def resolve_path(path: Path) -> CatalogEntry:
     """An entry for any path, in the catalog or not, there or not; raises nothing.
 
-    A folder with nothing but one GGUF model stands for that file, and a later part of a split for
-    the first part. What is missing is taken for GGUF or MLX by its name.
+    A folder with nothing but one GGUF model stands for that file, a later part of a split for the
+    first part, and the weights of a model folder for the folder. What is missing is taken for GGUF
+    or MLX by its name.
     """
     path = path.absolute()
     names = names_in(path)
@@ -130,8 +139,11 @@ def resolve_path(path: Path) -> CatalogEntry:
         return simulated_entry(path, path, "folder")
     if names and not is_model_folder(names):
         files = tuple(first_parts(names))
-        if len(files) == 1:
-            path = path / files[0]
+        text = tuple(name for name in files if "mmproj" not in name.lower()) or files
+        if len(text) == 1:
+            path = path / text[0]
+    elif not names and fnmatchcase(path.name, SHARD_PATTERN) and _is_file(path.with_name(CONFIG)):
+        path = path.parent
     if is_gguf(path.name) or _begins_as_gguf(path):
         path = split_parts(path)[0]
         return gguf_entry(path, _root_of(path), "folder")

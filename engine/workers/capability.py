@@ -15,13 +15,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import time
 
-import engine
 from engine.text import clean_bytes, clean_line
 from engine.types import Backend, RuntimeView
+from engine.workers.entrance import command
 from engine.workers.process import worker_environment
 
 FILE = "capabilities.json"
@@ -34,6 +34,8 @@ MAX_QUESTIONS = 500
 _QUESTION = re.compile(r"[A-Za-z0-9_.:/\-]{1,130}")
 _PACKAGES = {Backend.GGUF: ("llama-cpp-python",), Backend.MLX: ("mlx-lm", "mlx")}
 SIMULATED_VERSION = "simulated 1.0"
+_VERSIONS = "--versions"
+"""The question of :mod:`engine.backends.support` that imports no backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,21 +135,27 @@ class Capabilities:
             except importlib.metadata.PackageNotFoundError as error:
                 return RuntimeView(name, backend, "", f"{error.name} is not installed")
             return RuntimeView(name, backend, ", ".join(parts))
-        # The child imports the backend as well: whether another interpreter can run it at all is
-        # what an operator who named it wants to know.
-        answer = self._ask_child(backend, python, [])
+        answer = self._ask_child(backend, python, [_VERSIONS])
         return RuntimeView(name, backend, answer.version, answer.error)
 
+    def tried(self, backend: Backend, python: Path, name: str = "default") -> RuntimeView:
+        """As :meth:`versions`, and the backend is imported in a child: a broken one shows itself.
+
+        Takes the seconds that an import of the backend takes.
+        """
+        view = self.versions(backend, python, name)
+        if view.error or backend is Backend.SIMULATED:
+            return view
+        return replace(view, error=self._ask_child(backend, python, []).error)
+
     def _ask_child(self, backend: Backend, python: Path, questions: list[str]) -> Answer:
-        command = [str(python), "-P", "-m", "engine.backends.support", backend.value, *questions]
-        root = Path(engine.__file__).parent.parent
         try:
             child = subprocess.Popen(
-                command,
+                [*command(python, "engine.backends.support"), backend.value, *questions],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=self._environment | {"PYTHONPATH": str(root)},
+                env=self._environment,
                 cwd="/",
                 start_new_session=True,
             )

@@ -26,6 +26,8 @@ class Channel:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._socket.setblocking(True)
+        self._poll = select.poll()  # select() knows no descriptor above 1023
+        self._poll.register(connection, select.POLLIN)
         self._decoder = Decoder()
 
     def receive(self, patience_s: float) -> list[ToWorker]:
@@ -36,7 +38,7 @@ class Channel:
             ProtocolError: it sent something that is no frame.
         """
         frames: list[ToWorker] = []
-        while select.select((self._socket,), (), (), 0 if frames else patience_s)[0]:
+        while self._poll.poll(0 if frames else patience_s * 1000):
             try:
                 data = self._socket.recv(_CHUNK)
             except OSError as error:

@@ -12,7 +12,9 @@ from pathlib import Path
 from engine.errors import RULES, Code
 from engine.text import clean, clean_line
 
-_TAIL_LINES = 12
+_SAID, _FRAMES = 4, 4
+"""Lines kept of what was said before a crash, and of Python's account of it."""
+_HEADS = frozenset({"Current thread (most recent call first):", "Stack (most recent call first):"})
 _FATAL = "Fatal Python error"
 _NOISE = "Extension modules:"
 _MEMORY = re.compile(
@@ -39,9 +41,9 @@ _LOAD_TABLE: tuple[tuple[re.Pattern[str], Code], ...] = (
         re.compile(
             r"not within the file bounds|failed to read (magic|header|key|tensor)|invalid magic"
             r"|failed to load GGUF split|invalid split|illegal split|missing tensor"
-            r"|check_tensor_dims|key not found|cannot find tokenizer|Missing \d+ parameters"
-            r"|json header length|Perhaps an incomplete|No safetensors|Unable to read"
-            r"|No such file or directory",
+            r"|check_tensor_dims|has wrong type|key not found|cannot find tokenizer"
+            r"|Missing \d+ parameters|json header length|Perhaps an incomplete|No safetensors"
+            r"|Unable to read|No such file or directory",
         ),
         Code.MODEL_INCOMPLETE,
     ),
@@ -82,9 +84,15 @@ class WorkerExit:
 
     @property
     def last_words(self) -> str:
-        """The last lines of standard error, for people."""
+        """The few lines of standard error that tell most, for people.
+
+        Python's account of a crash has the most recent call first; whatever a native library
+        printed before it is worth more than the rest of it.
+        """
         lines = [x for x in self.stderr_tail.splitlines() if x.strip() and not x.startswith(_NOISE)]
-        return "\n".join(lines[-_TAIL_LINES:])
+        crash = next((n for n, line in enumerate(lines) if line.startswith(_FATAL)), len(lines))
+        before, account = lines[:crash][-_SAID:], lines[crash:]
+        return "\n".join(before + [line for line in account if line not in _HEADS][:_FRAMES])
 
 
 @dataclass(frozen=True, slots=True)

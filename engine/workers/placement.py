@@ -50,6 +50,10 @@ class Connection(Protocol):
         """The last 64 KiB the worker wrote on its standard error, complete once it has ended."""
         ...
 
+    def hang_up(self) -> None:
+        """Make ``receive`` return what has arrived and then the end; safe at any time."""
+        ...
+
     def close(self) -> None:
         """Let go of the socket; the worker takes it as its order to end."""
         ...

@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from pathlib import Path
 
-import engine
+from engine.workers.entrance import command
 from engine.workers.placement import Connection, Spawn, SpawnError
 
 STDERR_TAIL = 64 * 1024
@@ -53,8 +52,14 @@ class LocalProcess:
 
     host = ""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        channel: socket.socket,
+        stderr: asyncio.StreamReader,
+    ) -> None:
         self._process = process
+        self._stderr = stderr
         self._channel = channel
         self._tail = bytearray()
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
@@ -63,8 +68,7 @@ class LocalProcess:
         self._writer = asyncio.create_task(self._write(), name=f"writer-{self.pid}")
 
     async def _drain_stderr(self) -> None:
-        pipe = self._process.stderr
-        while pipe is not None and (data := await pipe.read(_CHUNK)):
+        while data := await self._stderr.read(_CHUNK):
             self._tail += data
             del self._tail[:-STDERR_TAIL]
 
@@ -100,20 +104,25 @@ class LocalProcess:
         await asyncio.wait({self._drain}, timeout=_STDERR_PATIENCE_S)
         return bytes(self._tail)
 
+    def hang_up(self) -> None:
+        """Read no further than what has arrived."""
+        with contextlib.suppress(OSError):
+            self._channel.shutdown(socket.SHUT_RD)
+
     def close(self) -> None:
         """Close the socket and stop listening."""
         self._writer.cancel()
         self._drain.cancel()
         self._channel.close()
+        # Nobody reads its pipe any more; left open, it would outlive the event loop and complain.
+        self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 class LocalPlacement:
-    """Starts workers on this machine with ``python -P -m engine.workers.child``."""
+    """Starts workers on this machine: ``engine.workers.child`` in the interpreter wanted."""
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         self._environment = worker_environment(dict(environment or os.environ))
-        # `-P` keeps the current folder off the path; another interpreter finds `engine` by this.
-        self._package_root = Path(engine.__file__).parent.parent
 
     async def start(self, spawn: Spawn) -> Connection:
         """Start a worker process.
@@ -122,13 +131,13 @@ class LocalPlacement:
             SpawnError: no process could be made of this interpreter.
         """
         ours, theirs = socket.socketpair()
+        # A pipe of our own: asyncio's would keep ``wait`` waiting while a grandchild holds it.
+        said, says = os.pipe()
         try:
             ours.setblocking(False)
+            stderr = await _reader(said)
             process = await asyncio.create_subprocess_exec(
-                str(spawn.python),
-                "-P",
-                "-m",
-                "engine.workers.child",
+                *command(spawn.python, "engine.workers.child"),
                 "--backend",
                 spawn.backend.value,
                 "--fd",
@@ -137,15 +146,25 @@ class LocalPlacement:
                 str(os.getpid()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
+                stderr=says,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
                 cwd="/",
-                env=self._environment | {"PYTHONPATH": str(self._package_root)},
+                env=self._environment,
             )
         except OSError as error:
             ours.close()
             raise SpawnError(f"{spawn.python} did not start: {error}") from error
         finally:
             theirs.close()
-        return LocalProcess(process, ours)
+            os.close(says)
+        return LocalProcess(process, ours, stderr)
+
+
+async def _reader(descriptor: int) -> asyncio.StreamReader:
+    """Read a pipe's end; it is closed when the reader is let go of or the pipe has ended."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+    )
+    return reader

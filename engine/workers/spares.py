@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 
 from engine.settings import Deadlines
 from engine.workers.placement import Placement, Spawn, SpawnError
@@ -46,6 +47,16 @@ class Spares:
                 await worker.stop(0)
             else:
                 self._waiting[spawn] = worker
+
+    def keep_only(self, wanted: Collection[Spawn]) -> None:
+        """End the spares of kinds that no model is to run in any more."""
+        for spawn in self._waiting.keys() - wanted:
+            task = asyncio.create_task(self._end(self._waiting.pop(spawn)), name="spare-ends")
+            self._filling.add(task)
+            task.add_done_callback(self._filling.discard)
+
+    async def _end(self, spare: Supervisor) -> None:
+        await spare.stop(0)
 
     async def close(self) -> None:
         """End every spare."""

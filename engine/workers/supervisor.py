@@ -38,10 +38,13 @@ from engine.workers.protocol import (
     parse_from_worker,
 )
 
+STOPPED = "stopped"
+"""The cause of an end that was asked for."""
 _TICK_S = 0.25
 _EXIT_PATIENCE_S = 0.5
 """How long a worker that closed its socket may take to be gone before it is killed."""
 
+Sink = Callable[["Answer"], None]
 T = TypeVar("T")
 Answer = Delta | Progress | Finished | Failed | WorkerExit
 """What a request's queue holds; Finished, Failed and WorkerExit are each the last."""
@@ -82,7 +85,7 @@ class Supervisor:
         self._load: asyncio.Future[Loaded | Failed] | None = None
         self._load_deadline_s = 0.0
         self._on_progress: Callable[[Progress], None] | None = None
-        self._requests: dict[str, asyncio.Queue[Answer]] = {}
+        self._requests: dict[str, Sink] = {}
         self._decoding: set[str] = set()
         self._probes: dict[str, asyncio.Future[Probed]] = {}
         self._spoke_at = self._worked_at = time.monotonic()
@@ -134,16 +137,25 @@ class Supervisor:
             raise LoadFailed(answer, read_tail(await self._connection.stderr_tail()))
         return answer
 
-    def generate(self, frame: Generate) -> "asyncio.Queue[Answer]":
-        """Start a request; its answers arrive in the queue, the last one ends it."""
+    def generate(self, frame: Generate, sink: "Sink | None" = None) -> "asyncio.Queue[Answer]":
+        """Start a request; the last of its answers ends it.
+
+        Args:
+            sink: Called with each answer the moment it arrives, instead of queueing it.
+
+        Raises:
+            ProtocolError: the request is too long for a frame; nothing was sent.
+        """
+        data = encode(frame)
         queue: asyncio.Queue[Answer] = asyncio.Queue()
+        sink = sink or queue.put_nowait
         if self.ended.done():
-            queue.put_nowait(self.ended.result())
+            sink(self.ended.result())
             return queue
         if not self._requests:
             self._worked_at = time.monotonic()
-        self._requests[frame.id] = queue
-        self._send(frame)
+        self._requests[frame.id] = sink
+        self._connection.send(data)
         return queue
 
     def cancel(self, request_id: str) -> None:
@@ -173,13 +185,18 @@ class Supervisor:
 
     async def stop(self, grace_s: float) -> WorkerExit:
         """End the worker: ask, wait ``grace_s`` seconds, then kill. Safe to call twice."""
-        self._killed_for = self._killed_for or "stopped"
+        self._killed_for = self._killed_for or STOPPED
         if not self.ended.done():
             self._send(Shutdown())
             await asyncio.wait({self.ended}, timeout=grace_s)
         if not self.ended.done():
             self._connection.kill(signal.SIGKILL)
         return await asyncio.shield(self.ended)
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The ids of the requests it has not ended yet."""
+        return frozenset(self._requests)
 
     @property
     def alive(self) -> bool:
@@ -199,6 +216,20 @@ class Supervisor:
         raise WorkerDied(self.ended.result())
 
     async def _read(self) -> None:
+        exited = asyncio.ensure_future(self._connection.wait())
+        # A process forked by the worker may hold its end of the socket open after its death.
+        exited.add_done_callback(lambda _: self._connection.hang_up())
+        try:
+            await self._take_in()
+            end = await self._see_off(exited)
+        except asyncio.CancelledError:
+            # The event loop is being taken down around us: nobody will wait for the process.
+            self._connection.kill(signal.SIGKILL)
+            self._bury(WorkerExit(time.time(), -signal.SIGKILL, "", STOPPED))
+            raise
+        self._bury(end)
+
+    async def _take_in(self) -> None:
         decoder = Decoder()
         try:
             while data := await self._connection.receive():
@@ -209,7 +240,6 @@ class Supervisor:
                 self._torn("the connection ended inside a frame")
         except ProtocolError as error:
             self._torn(str(error))
-        await self._bury()
 
     def _torn(self, what: str) -> None:
         # A worker that died inside a write tears its last frame; then its own end is the cause.
@@ -244,15 +274,17 @@ class Supervisor:
 
     def _answer(self, frame: Delta | Progress | Finished | Failed) -> None:
         self._worked_at = self._spoke_at
-        queue = self._requests.get(frame.id or "")
-        if queue is None or frame.id is None:
+        sink = self._requests.get(frame.id or "")
+        if sink is None or frame.id is None:
             return
+        if isinstance(frame, Failed) and frame.kind == "internal":
+            return  # the worker ends of it at once, and its end says more
         if isinstance(frame, Delta):
             self._decoding.add(frame.id)
         elif isinstance(frame, Finished | Failed):
             del self._requests[frame.id]
             self._decoding.discard(frame.id)
-        queue.put_nowait(frame)
+        sink(frame)
 
     async def _watch(self) -> None:
         while True:
@@ -279,9 +311,8 @@ class Supervisor:
         late = silent > limits.heartbeat_s
         return f"hang: no heartbeat for {limits.heartbeat_s:g} s" if late else ""
 
-    async def _bury(self) -> None:
-        """See the worker off: wait for its exit, say why, and tell everybody who waits."""
-        exited = asyncio.ensure_future(self._connection.wait())
+    async def _see_off(self, exited: "asyncio.Future[int]") -> WorkerExit:
+        """Wait for the exit and say why it came."""
         await asyncio.wait({exited}, timeout=_EXIT_PATIENCE_S)
         if not exited.done():
             self.kill(self._tear or "closed its socket and stayed")
@@ -289,7 +320,7 @@ class Supervisor:
         tail = read_tail(await self._connection.stderr_tail())
         killed_for = self._killed_for or (self._tear if status >= 0 else "")
         unexplained = status == -signal.SIGKILL and not killed_for
-        end = WorkerExit(
+        return WorkerExit(
             at=time.time(),
             status=status,
             stderr_tail=tail,
@@ -298,11 +329,14 @@ class Supervisor:
             out_of_memory=unexplained
             and (sys.platform == "darwin" or memory_kills() > self._memory_kills),
         )
+
+    def _bury(self, end: WorkerExit) -> None:
+        """Tell everybody who waits, each once."""
         self._watcher.cancel()
         self._connection.close()
         if self.on_death is not None:
             self.on_death()
         self.ended.set_result(end)
-        for queue in self._requests.values():
-            queue.put_nowait(end)
-        self._requests.clear()
+        sinks, self._requests = list(self._requests.values()), {}
+        for sink in sinks:
+            sink(end)

@@ -323,3 +323,21 @@ async def test_the_second_death_under_one_request_is_the_requests(
     with pytest.raises(EngineError) as remembered:
         await ask(again, model)
     assert remembered.value.decision.code is Code.REQUEST_SUSPECT
+
+
+async def test_a_request_cut_off_by_the_engines_end_is_told_so(
+    open_engine: Opener, simulate: Simulate
+) -> None:
+    model = simulate("slow", tokens_per_second=20)
+    engine = await open_engine()
+    await engine.load(model, actor=ACTOR, wait=True)
+    asked = asyncio.create_task(ask(engine, model, ChatOptions(max_tokens=5000)))
+    await until(engine, lambda s: bool(s.requests))
+    await engine.stop()
+    _, end = await asked
+    assert end.reason == "cancelled" or (
+        end.decision is not None and end.decision.code is Code.SHUTTING_DOWN
+    )
+    with pytest.raises(EngineError) as refused:
+        await engine.load(model, actor=ACTOR)
+    assert refused.value.decision.code is Code.SHUTTING_DOWN

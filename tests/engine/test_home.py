@@ -120,3 +120,23 @@ def test_a_home_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:
         closed.mkdir(mode=0o500)
         with pytest.raises(HomeUnusable, match="Permission denied"):
             Home(closed).take()
+
+
+def test_a_folder_others_write_in_is_refused_and_left_alone(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    (shared / "theirs").write_text("x")
+    with pytest.raises(HomeUnusable, match="folder of its own"):
+        Home(shared).take()
+    assert shared.stat().st_mode & 0o777 == 0o777
+
+
+def test_a_readable_folder_with_other_things_keeps_its_mode(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir(mode=0o755)
+    (mine / "notes").write_text("x")
+    home = Home(mine)
+    home.take()
+    home.let_go()
+    assert mine.stat().st_mode & 0o777 == 0o755

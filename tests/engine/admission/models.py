@@ -5,51 +5,81 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from engine.types import Check, Explanation
-from tests.forge import Tensor, gguf_bytes, safetensors_bytes
+from tests.forge import Tensor, array, gguf_bytes, safetensors_bytes
 
 GGUF_VERSION = "llama-cpp-python 0.3.36"
 MLX_VERSION = "mlx-lm 0.32.2, mlx 0.32.4"
-WIDTH, LAYERS, VOCABULARY = 32, 2, 4
-_PARTS = (
-    "attn_norm",
-    "attn_q",
-    "attn_k",
-    "attn_v",
-    "attn_output",
-    "ffn_norm",
-    "ffn_down",
-    "ffn_up",
-)
+WIDTH, LAYERS, HEADS, INNER = 32, 2, 2, 64
 
+
+def _bytes() -> list[str]:
+    """The 256 characters that byte-level BPE spells bytes with, in its own order."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = iter(range(256, 512))
+    return [chr(byte if byte in plain else next(others)) for byte in range(256)]
+
+
+TOKENS = [*_bytes(), "ab", "<|end|>"]
+VOCABULARY = len(TOKENS)
 METADATA: dict[str, object] = {
     "general.architecture": "llama",
     "llama.context_length": 64,
     "llama.embedding_length": WIDTH,
     "llama.block_count": LAYERS,
-    "llama.attention.head_count": 2,
+    "llama.feed_forward_length": INNER,
+    "llama.attention.head_count": HEADS,
+    "llama.attention.head_count_kv": HEADS,
     "llama.attention.layer_norm_rms_epsilon": 1e-5,
     "llama.rope.dimension_count": 16,
     "tokenizer.ggml.model": "gpt2",
     "tokenizer.ggml.pre": "gpt-2",
-    "tokenizer.ggml.tokens": ["a", "b", "c", "d"],
+    "tokenizer.ggml.tokens": TOKENS,
+    "tokenizer.ggml.token_type": [1] * 257 + [3],
     "tokenizer.ggml.merges": ["a b"],
-    "tokenizer.ggml.eos_token_id": 3,
+    "tokenizer.ggml.bos_token_id": 257,
+    "tokenizer.ggml.eos_token_id": 257,
 }
+"""A llama of 30 thousand parameters that llama.cpp loads and runs."""
+PIECES = ["<unk>", "<s>", "</s>", *(f"<0x{n:02X}>" for n in range(256)), "\u2581", "a", "b", "ab"]
+_BPE_ONLY = ("tokenizer.ggml.merges", "tokenizer.ggml.pre")
+PIECED: dict[str, object] = {
+    **{key: value for key, value in METADATA.items() if key not in _BPE_ONLY},
+    "tokenizer.ggml.model": "llama",
+    "tokenizer.ggml.tokens": PIECES,
+    "tokenizer.ggml.scores": array("f32", [0.0] * len(PIECES)),
+    "tokenizer.ggml.token_type": [2, 3, 3, *[6] * 256, 1, 1, 1, 1],
+    "tokenizer.ggml.bos_token_id": 1,
+    "tokenizer.ggml.eos_token_id": 2,
+}
+"""The same with a SentencePiece vocabulary."""
 CONFIG: dict[str, object] = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
     "num_hidden_layers": LAYERS,
     "hidden_size": WIDTH,
     "num_attention_heads": 2,
-    "vocab_size": VOCABULARY,
+    "vocab_size": 4,
 }
-TOKENIZER = {"model": {"type": "BPE"}, "added_tokens": []}
+TOKENIZER = {
+    "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "c": 2, "d": 3}, "merges": []},
+    "added_tokens": [],
+}
 
 
-def tensors(layers: int = LAYERS) -> list[Tensor]:
-    names = [f"blk.{n}.{part}.weight" for n in range(layers) for part in _PARTS]
-    embedding = Tensor("token_embd.weight", (WIDTH, VOCABULARY))
-    return [embedding, *(Tensor(name, (WIDTH,)) for name in names)]
+def tensors(layers: int = LAYERS, kind: int = 0, vocabulary: int = VOCABULARY) -> list[Tensor]:
+    """Every tensor of the small llama; its matrices of one GGML type."""
+    square, wide, tall = (WIDTH, WIDTH), (WIDTH, INNER), (INNER, WIDTH)
+    parts = {
+        **{f"attn_{name}": square for name in ("q", "k", "v", "output")},
+        "ffn_gate": wide,
+        "ffn_up": wide,
+        "ffn_down": tall,
+    }
+    found = [Tensor("token_embd.weight", (WIDTH, vocabulary), kind)]
+    for n in range(layers):
+        found += [Tensor(f"blk.{n}.{name}_norm.weight", (WIDTH,)) for name in ("attn", "ffn")]
+        found += [Tensor(f"blk.{n}.{name}.weight", shape, kind) for name, shape in parts.items()]
+    return [*found, Tensor("output_norm.weight", (WIDTH,))]
 
 
 def changed(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, object]:

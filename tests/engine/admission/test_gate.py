@@ -33,7 +33,7 @@ from tests.engine.admission.models import (
     write_folder,
     write_model,
 )
-from tests.forge import Tensor, array, gguf_bytes, safetensors_bytes, write_simulated
+from tests.forge import Tensor, Typed, array, gguf_bytes, safetensors_bytes, write_simulated
 
 OVERRIDE = LoadOptions(allow_unsupported_runtime=True)
 ORDER = (
@@ -292,11 +292,11 @@ def test_a_root_of_the_settings_may_be_linked_into(ask: Ask, tmp_path: Path) -> 
         ({"tokenizer__ggml__tokens": None}, "tokens"),
         ({"tokenizer__ggml__merges": None}, "merges"),
         ({"tokenizer__ggml__model": "llama"}, "byte tokens"),
-        ({"tokenizer__ggml__eos_token_id": 4}, "eos"),
-        ({"tokenizer__ggml__scores": array("u8", [0, 0, 0, 0])}, "scores"),
+        ({"tokenizer__ggml__eos_token_id": 258}, "eos"),
+        ({"tokenizer__ggml__scores": array("u8", [0] * 258)}, "scores"),
         ({"tokenizer__ggml__scores": array("f32", [0.0] * 3)}, "scores"),
         ({"general__architecture": None}, "architecture"),
-        ({"split__count": 3}, "split"),
+        ({"split__count": Typed("u16", 3)}, "split"),
     ],
 )
 def test_incomplete_gguf(ask: Ask, tmp_path: Path, changes: dict[str, object], words: str) -> None:
@@ -330,11 +330,11 @@ def test_cut_short_at_any_place(ask: Ask, model: Path) -> None:
 def test_splits(ask: Ask, tmp_path: Path) -> None:
     parts = [tmp_path / f"m-{n:05d}-of-00002.gguf" for n in (1, 2)]
     everything = tensors()
-    metadata = {"split.count": 2, "split.tensors.count": len(everything)}
-    first = changed(METADATA, {**metadata, "split.no": 0})
+    metadata = {"split.count": Typed("u16", 2), "split.tensors.count": len(everything)}
+    first = changed(METADATA, {**metadata, "split.no": Typed("u16", 0)})
     parts[0].write_bytes(gguf_bytes(first, tensors(1)))
     second = [t for t in everything if str(t.name).startswith("blk.1.")]
-    parts[1].write_bytes(gguf_bytes({**metadata, "split.no": 1}, second))
+    parts[1].write_bytes(gguf_bytes({**metadata, "split.no": Typed("u16", 1)}, second))
     assert ask(parts[0]).admitted, ask(parts[0]).decision
     assert ask(parts[1]).path.endswith("00001-of-00002.gguf")
     whole = parts[1].read_bytes()
@@ -497,8 +497,7 @@ def test_a_host_that_cannot_run_the_backend(ask: Ask, model: Path) -> None:
 
 
 def test_types_and_pre_tokenizers_the_runtime_does_not_know(ask: Ask, tmp_path: Path) -> None:
-    odd = [Tensor("token_embd.weight", (32, 4)), *tensors()[1:-1], Tensor("blk.1.ffn_up.weight")]
-    odd[-1] = replace(odd[-1], type=8, shape=(32,))
+    odd = [replace(t, type=8) if str(t.name).endswith("ffn_up.weight") else t for t in tensors()]
     path = write_model(tmp_path / "m.gguf")
     path.write_bytes(gguf_bytes(METADATA, odd))
     refused(ask(path, ggml_types=8), "backend", Code.MODEL_UNSUPPORTED_BACKEND)
@@ -609,6 +608,24 @@ def test_the_registry_refuses_what_failed_here(ask: Ask, model: Path) -> None:
     assert named(released, "registry").result is CheckResult.SKIPPED
     assert "passed" in named(ask(model, verdict=_verdict("pass")), "registry").found
     assert "never tried here" in named(ask(model), "registry").found
+
+
+def test_files_that_were_touched_since_open_the_case_again(ask: Ask, model: Path) -> None:
+    def verdict(key: Key) -> RegistryRow:
+        row = _verdict("fail")(key)
+        return replace(row, metadata={**row.metadata, "stamp": "then"})
+
+    refused(ask(model, verdict=verdict, stamp="then"), "registry", Code.MODEL_UNSUPPORTED_BACKEND)
+    refused(ask(model, verdict=verdict), "registry", Code.MODEL_UNSUPPORTED_BACKEND)
+    touched = ask(model, verdict=verdict, stamp="now")
+    assert touched.admitted
+    assert "touched" in named(touched, "registry").found
+    # A verdict of old, without a stamp, still decides.
+    refused(
+        ask(model, verdict=_verdict("fail"), stamp="now"),
+        "registry",
+        Code.MODEL_UNSUPPORTED_BACKEND,
+    )
 
 
 # -- memory ---------------------------------------------------------------------------------------

@@ -180,7 +180,7 @@ def test_keeps_short_arrays_and_passes_over_vocabularies(tmp_path: Path) -> None
     }
     header = read_gguf(write(tmp_path, gguf_bytes(metadata)))
     assert header.metadata == {
-        "tokenizer.ggml.tokens": GgufArray("string", 6256, None, byte_tokens=256),
+        "tokenizer.ggml.tokens": GgufArray("string", 6256, None, byte_tokens=256, distinct=False),
         "tokenizer.ggml.scores": GgufArray("f32", 5000, None),
         "llama.attention.head_count": GgufArray("i32", 126, tuple(range(126))),
         "names": GgufArray("string", 2, ("a", "b")),

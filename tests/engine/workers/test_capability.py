@@ -41,7 +41,16 @@ def fake_python(folder: Path, script: str) -> Path:
 def test_llama_cpp_answers_for_architectures_and_pre_tokenizers(
     capabilities: Capabilities, tmp_path: Path
 ) -> None:
-    names = ["llama", "qwen3", "nonesuch", "pre:gpt-4o", "pre:nonesuch", "x\x1b[2J"]
+    names = [
+        "llama",
+        "qwen3",
+        "nonesuch",
+        "pre:gpt-4o",
+        "pre:nonesuch",
+        "vocabulary:t5",
+        "vocabulary:nonesuch",
+        "x\x1b[2J",
+    ]
     answer = capabilities.ask(Backend.GGUF, PYTHON, names)
     assert not answer.error
     assert answer.supports == {
@@ -50,6 +59,8 @@ def test_llama_cpp_answers_for_architectures_and_pre_tokenizers(
         "nonesuch": False,
         "pre:gpt-4o": True,
         "pre:nonesuch": False,
+        "vocabulary:t5": True,
+        "vocabulary:nonesuch": False,
         "x\x1b[2J": False,
     }
     assert answer.ggml_types is not None

@@ -1,0 +1,124 @@
+"""How the engine's rooms are wired together, in one place."""
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from engine.admission.facts import Facts
+from engine.admission.signatures import load_signatures
+from engine.announcer import Announcer
+from engine.board import Board
+from engine.events import EventLog
+from engine.examiner import Examiner
+from engine.home import Home
+from engine.intake import Intake
+from engine.intents import Intents, boot_id
+from engine.inventory import Inventory
+from engine.lifecycle import Lifecycle
+from engine.memory import Budget, default_budget, machine_memory
+from engine.model import Model
+from engine.quarantine import Quarantine
+from engine.registry import Registry
+from engine.services import Services
+from engine.settings import Settings
+from engine.statefile import StateFile
+from engine.suspects import Suspects
+from engine.text import clean_line
+from engine.types import Notice, RuntimeView
+from engine.upkeep import Upkeep
+from engine.workers.capability import Capabilities
+from engine.workers.placement import Placement
+from engine.workers.spares import Spares
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What an open engine consists of."""
+
+    state: StateFile
+    services: Services
+    examiner: Examiner
+    inventory: Inventory
+    intake: Intake
+    upkeep: Upkeep
+    runtimes: tuple[RuntimeView, ...]
+
+
+def assemble(
+    settings: Settings,
+    home: Home,
+    board: Board,
+    *,
+    clock: Callable[[], float],
+    new_id: Callable[[], str],
+    placement: Placement,
+    lives: Mapping[str, Lifecycle],
+    retire: Callable[[str], None],
+) -> Rooms:
+    """Open the home's files and wire everything. Blocks on the disk; run it off the loop.
+
+    Args:
+        lives: The live models, as the engine keeps them.
+        retire: Unloads a model that has been idle for its keep-alive.
+    """
+    state = StateFile(home.state, clock)
+    registry = Registry(home.registry, clock)
+    announcer = Announcer(settings, host_name())
+    events = EventLog(home.events, clock, settings.events_kept, on_add=announcer.offer)
+    signatures, complaint = load_signatures(settings.signatures)
+    services = Services(
+        settings=settings,
+        clock=clock,
+        new_id=new_id,
+        board=board,
+        events=events,
+        registry=registry,
+        quarantine=Quarantine(state, settings.quarantining, clock),
+        intents=Intents(state, clock, boot_id()),
+        budget=Budget(default_budget(settings.memory_gb), lambda: machine_memory().available),
+        spares=Spares(placement, settings.deadlines, keep=settings.spare),
+        suspects=Suspects(state, clock),
+    )
+
+    def facts() -> Facts:
+        return Facts(
+            quarantined=services.quarantine.decision,
+            verdict=registry.verdict,
+            budget=services.budget.total,
+            reserved=sum(services.budget.reserved.values()),
+            available=machine_memory().available,
+        )
+
+    def moved(model: Model) -> None:
+        services.quarantine.watch(model.key, model.id, model.readiness)
+
+    examiner = Examiner(settings, Capabilities(home.path, clock), signatures, facts)
+    rooms = Rooms(
+        state=state,
+        services=services,
+        examiner=examiner,
+        inventory=Inventory(services, examiner, moved),
+        intake=Intake(services, examiner, home.sim_state),
+        upkeep=Upkeep(services, state, home, lives, retire, announcer),
+        runtimes=tuple(
+            RuntimeView(runtime.name, runtime.backend, runtime.version, runtime.error)
+            for runtime in examiner.find_runtimes()
+        ),
+    )
+    for part, problems in (
+        ("registry", registry.warnings),
+        ("state", tuple(state.warnings)),
+        ("signatures", (complaint,) if complaint else ()),
+    ):
+        if problems:
+            message = clean_line("; ".join(problems), limit=600)
+            board.notice(Notice(part, message))
+            events.add("file_salvaged", message, level="warn")
+    if state.lost:
+        services.quarantine.rebuild(registry)
+    return rooms
+
+
+def host_name() -> str:
+    """The machine's short name."""
+    return socket.gethostname().partition(".")[0]
