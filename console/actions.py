@@ -12,18 +12,22 @@ from textual.screen import ModalScreen, Screen
 
 from console.commands import COMMANDS, Selection
 from console.units import span_text
+from console.wording import reason_words
 from engine import EngineSnapshot, Explanation, LoadOptions, ModelView, Readiness
 
 if TYPE_CHECKING:
     from console.app import LmxApp
 
 Answer = TypeVar("Answer")
+ASKING_GATE = "asking the gate…"
+RELAPSES = "It is on probation: this puts it back into quarantine."
 Action = Callable[["LmxApp", Selection], Awaitable[None]]
 
 
 async def ask(app: "LmxApp", dialog: ModalScreen[Answer]) -> Answer | None:
     """Show a dialog and wait for its answer; None if another dialog is already open."""
     if app.screen.is_modal:
+        app.gate.open(drop=True)
         return None
     return await app.push_screen_wait(dialog)
 
@@ -41,7 +45,7 @@ def _model(selection: Selection) -> ModelView:
 
 
 async def load(app: "LmxApp", selection: Selection) -> None:
-    """The load dialog, then the load."""
+    """The load dialog, which puts the load to the engine and tells its refusal."""
     from console.modals.load import LoadDialog
 
     model = _model(selection)
@@ -49,9 +53,10 @@ async def load(app: "LmxApp", selection: Selection) -> None:
     async def explain(options: LoadOptions) -> Explanation:
         return await app.engine.explain(model.id, options)
 
-    options = await ask(app, LoadDialog(model, selection.snapshot, explain))
-    if options is not None:
+    async def put(options: LoadOptions) -> None:
         await app.engine.load(model.id, options, actor=app.actor, expect=model.version)
+
+    await ask(app, LoadDialog(model, selection.snapshot, explain, put))
 
 
 async def override(app: "LmxApp", selection: Selection) -> None:
@@ -59,6 +64,7 @@ async def override(app: "LmxApp", selection: Selection) -> None:
     from console.modals.override import OverrideDialog
 
     model = _model(selection)
+    app.report(ASKING_GATE, model_id=model.id)
     explanation = await app.engine.explain(model.id, LoadOptions())
     options = await ask(app, OverrideDialog(model, explanation))
     if options is not None:
@@ -71,6 +77,8 @@ async def unload(app: "LmxApp", selection: Selection) -> None:
 
     model = _model(selection)
     lines = [f"{model.id} is {model.readiness}.", *_draining(selection.snapshot, model)]
+    if model.probation:
+        lines.append(RELAPSES)
     if await ask(app, ConfirmDialog(f"Unload {model.id}?", lines, "Unload", model=model)):
         await app.engine.unload(model.id, actor=app.actor, expect=model.version)
 
@@ -109,15 +117,18 @@ async def release(app: "LmxApp", selection: Selection) -> None:
     case = next((q for q in selection.snapshot.quarantine if q.model_id == model.id), None)
     early = case is not None and case.eligible_at > app.clock()
     if case is not None and (early or case.held):
-        lines = [f"Quarantined: {case.reason or 'no reason kept'}."]
+        lines = [f"Quarantined: {reason_words(case.reason) or 'no reason kept'}."]
         if case.held:
             lines.append("An operator holds it.")
         if early:
             lines.append(f"Its cool-down ends in {span_text(case.eligible_at - app.clock())}.")
-        lines.append("It goes through the gate and a new canary, on probation.")
+        lines.append("It goes through the gate and a new canary, on probation: one failure, or an "
+                     "unload before it has earned its release, puts it back.")  # fmt: skip
         title = f"Release {model.id} early?" if early else f"Release {model.id}?"
         if not await ask(app, ConfirmDialog(title, lines, "Release", danger=False, model=model)):
             return
+    app.gate.open()
+    app.report(ASKING_GATE, model_id=model.id)
     await app.engine.release(model.id, actor=app.actor, expect=model.version, early=early)
 
 
@@ -136,6 +147,7 @@ async def hold(app: "LmxApp", selection: Selection) -> None:
 async def canary(app: "LmxApp", selection: Selection) -> None:
     """Run the canary again, in service."""
     model = _model(selection)
+    app.report("asking for a canary…", model_id=model.id)
     await app.engine.canary(model.id, actor=app.actor, expect=model.version)
 
 
@@ -187,7 +199,9 @@ async def quit_(app: "LmxApp", selection: Selection) -> None:
     snapshot = selection.snapshot
     resting = (Readiness.UNLOADED, Readiness.QUARANTINED)
     live = [model.id for model in snapshot.models if model.readiness not in resting]
-    if live and await ask(app, QuitDialog(live, len(snapshot.requests))) != "stop":
+    relapsing = sum(model.probation and model.id in live for model in snapshot.models)
+    dialog = QuitDialog(live, len(snapshot.requests), relapsing=relapsing)
+    if live and await ask(app, dialog) != "stop":
         return
     app.end()
 

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +23,8 @@ from textual.widgets import Input, TextArea
 from textual.worker import Worker, WorkerState
 
 from console.actions import ACTIONS
-from console.commands import BY_ID, DASHBOARD, Selection, commands_on
+from console.commands import ASKING, BY_ID, DASHBOARD, Selection, commands_on
+from console.gate import KeyGate
 from console.line import tidy
 from console.news import News, say_decision
 from console.presenter import Pulse
@@ -33,13 +35,22 @@ from console.status import Glyphs
 from console.terminal import clipboard_sequence, on_end_signals
 from console.theme import FALLBACK, THEMES, theme_name
 from console.wire import lean_driver
-from engine import Decision, EngineError, EngineFace, EngineSnapshot
+from engine import (
+    Decision,
+    EngineError,
+    EngineFace,
+    EngineSnapshot,
+    HomeTaken,
+    HomeUnusable,
+    Notice,
+)
 
 NOTHING = EngineSnapshot(version=-1, taken_at=0.0)
 STOP_LIMIT_S = 10.0
 """An engine that has not stopped by then is left behind; its workers end by themselves."""
-HANG_UP_GRACE_S = 3.0
-"""After a hang-up Textual may wait for ever on a terminal that is gone (facts/textual 0.3)."""
+HANG_UP_S, HANG_UP_GRACE_S = 1.6, 0.4
+"""A hang-up ends the process so soon after the signal, but leaves it so long after the engine has
+stopped: Textual may wait for ever on a terminal that is gone (facts/textual 0.3)."""
 
 
 class LmxApp(App[None], inherit_bindings=False):
@@ -94,6 +105,9 @@ class LmxApp(App[None], inherit_bindings=False):
         self.version = version
         self.tmux = tmux
         self.ending = False
+        self.gate = KeyGate(self._type)
+        self.trouble: Notice | None = None
+        """Why the engine did not start; a lasting banner."""
         self.pump = Pump(engine, self._publish, hz=refresh_hz, monotonic=monotonic)
         self._hard_exit = hard_exit
         self._forget_signals: Callable[[], None] = lambda: None
@@ -143,32 +157,31 @@ class LmxApp(App[None], inherit_bindings=False):
     async def _start_engine(self) -> None:
         try:
             await self.engine.start()
+        except (HomeTaken, HomeUnusable) as error:
+            self.exit(return_code=1, message=tidy(str(error)))
+            return
         except Exception as error:
-            from engine import HomeTaken
-
-            if isinstance(error, HomeTaken):
-                self.exit(return_code=1, message=tidy(str(error)))
-                return
-            self.report(f"the engine did not start: {_plain(error)}", "error")
+            self.trouble = Notice("start", f"the engine did not start: {_plain(error)}", "error")
+            self._publish(self.snapshot)
         self.pump.pull()
 
     def _on_signal(self, number: signal.Signals) -> None:
-        hung_up = number is signal.SIGHUP
-        self.end(grace_s=HANG_UP_GRACE_S if hung_up else None)
+        self.end(hung_up=number is signal.SIGHUP)
 
-    def end(self, *, grace_s: float | None = None) -> None:
+    def end(self, *, hung_up: bool = False) -> None:
         """Stop the engine in order, then leave. Safe to call twice.
 
         Args:
-            grace_s: Leave by force so long after the engine has stopped, where the terminal
-                may be gone and never take another byte.
+            hung_up: The terminal may be gone and never take another byte: leave by force soon
+                after the engine has stopped.
         """
         if self.ending:
             return
         self.ending = True
-        self.run_worker(self._stop_engine(grace_s), name="stop", group="stop", exit_on_error=False)
+        self.run_worker(self._stop_engine(hung_up), name="stop", group="stop", exit_on_error=False)
 
-    async def _stop_engine(self, grace_s: float | None) -> None:
+    async def _stop_engine(self, hung_up: bool) -> None:
+        begun = time.monotonic()
         self.workers.cancel_group(self, "start")
         message = None
         try:
@@ -178,8 +191,9 @@ class LmxApp(App[None], inherit_bindings=False):
             message = f"the engine did not stop within {STOP_LIMIT_S:.0f} s"
         except Exception as error:
             message = f"the engine did not stop cleanly: {_plain(error)}"
-        if grace_s is not None:
-            timer = threading.Timer(grace_s, self._hard_exit, (129,))
+        if hung_up:
+            left = HANG_UP_S - (time.monotonic() - begun)
+            timer = threading.Timer(max(left, HANG_UP_GRACE_S), self._hard_exit, (129,))
             timer.daemon = True
             timer.start()
         self.exit(return_code=0 if message is None else 1, message=message)
@@ -187,6 +201,8 @@ class LmxApp(App[None], inherit_bindings=False):
     # What is shown
 
     def _publish(self, snapshot: EngineSnapshot) -> None:
+        if self.trouble is not None and self.trouble not in snapshot.notices:
+            snapshot = replace(snapshot, notices=(self.trouble, *snapshot.notices))
         self.snapshot = snapshot
 
     @property
@@ -197,7 +213,7 @@ class LmxApp(App[None], inherit_bindings=False):
         return Pulse(age, paused=pump.paused, readonly=self.readonly, error=pump.error)
 
     def report(self, what: Decision | str, level: str = "", model_id: str = "") -> None:
-        """Answer the operator: on the dashboard's event line, elsewhere as a toast.
+        """Answer the operator on one line of the screen that asked, also behind a dialog.
 
         Args:
             level: ``info``, ``warn`` or ``error``; a Decision is a warning unless it says.
@@ -206,17 +222,15 @@ class LmxApp(App[None], inherit_bindings=False):
             message, level = say_decision(what), level or "warn"
         else:
             message, level = what, level or "info"
-        message = tidy(message)
-        self.news = News(self.clock(), message, level, model_id)
-        if not isinstance(self.screen, DashboardScreen):
-            severity = {"warn": "warning", "error": "error"}.get(level, "information")
-            self.notify(message, severity=severity, markup=False)  # type: ignore[arg-type]
+        screens = [screen for screen in self.screen_stack if not screen.is_modal]
+        where = getattr(screens[-1], "where", DASHBOARD) if screens else DASHBOARD
+        self.news = News(self.clock(), tidy(message), level, model_id, where)
 
     # Commands
 
-    def selection(self) -> Selection:
-        """What a command would act on at this moment, on the screen in front."""
-        screen = self.screen
+    def selection(self, screen: Screen[Any] | None = None) -> Selection:
+        """What a command would act on at this moment, on the screen in front or on another."""
+        screen = screen or self.screen
         target = getattr(screen, "target_id", None)
         return Selection(
             model=self.snapshot.model(target) if target else None,
@@ -240,6 +254,8 @@ class LmxApp(App[None], inherit_bindings=False):
                 return
         action = ACTIONS.get(command_id)
         if action is not None:
+            if command_id in ASKING and not self.screen.is_modal:
+                self.gate.close()
             work = self._guard(action(self, selection), selection)
             self.run_worker(work, name=command_id, group="command", exit_on_error=False)
 
@@ -252,7 +268,19 @@ class LmxApp(App[None], inherit_bindings=False):
             self.report(error.decision, model_id=model_id)
         except Exception as error:
             self.report(f"that did not work: {_plain(error)}", "error", model_id)
+        finally:
+            self.gate.open()
         self.pump.pull()
+
+    def _type(self, key: events.Key) -> None:
+        # A key stops above its sender: one made in a dialog's name would end there.
+        key.set_sender(self)
+        self.post_message(key)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Every event of the terminal; keys meant for a dialog on its way wait for it."""
+        if not self.gate.takes(event):
+            await super().on_event(event)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A worker of any screen that failed says so; it would be silent otherwise."""
@@ -261,12 +289,19 @@ class LmxApp(App[None], inherit_bindings=False):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: every command of the screen it was opened on."""
-        for command in commands_on(getattr(screen, "where", DASHBOARD)):
+        where = getattr(screen, "where", DASHBOARD)
+        for command in commands_on(where):
             if command.group != "Move" and command.id != "palette":
-                about = f"{command.help} ({command.shown_key})"
+                key = command.key_on(where)
+                about = f"{command.help} ({key})" if key else command.help
                 yield SystemCommand(
                     command.title, about, lambda c=command.id: self.action_command(c)
                 )
+
+    def action_command_palette(self) -> None:
+        """The palette; over a dialog there is none, since it acts on the screen below."""
+        if not self.screen.is_modal:
+            super().action_command_palette()
 
     def command_palette(self) -> None:
         """Open the palette."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from engine import EngineSnapshot, ModelView, Readiness
+from engine import Code, EngineSnapshot, ModelView, Readiness
 
 DASHBOARD = "dashboard"
 DETAIL = "detail"
@@ -19,7 +19,7 @@ CHAT = "chat"
 
 _MODEL = (DASHBOARD, DETAIL)
 _LISTS = (DASHBOARD, DETAIL, REGISTRY, LOG, REQUESTS, EXPLAIN)
-_ALL = (*_LISTS, HELP)
+_ALL = (*_LISTS, HELP, CHAT)
 _LIVE = (Readiness.ADMITTED, Readiness.LOADING, Readiness.CANARY_PENDING, Readiness.ROUTABLE)
 
 
@@ -55,7 +55,7 @@ def _load(selection: Selection) -> str | None:
     if model is None:
         return "no model is selected"
     if model.readiness is Readiness.QUARANTINED:
-        return f"{model.id} is quarantined; release it (r)"
+        return f"{Code.MODEL_UNSTABLE}: {model.id} is quarantined; release it (r)"
     if model.readiness in _LIVE:
         return f"{model.id} is already {model.readiness}"
     return None
@@ -86,6 +86,8 @@ def _routable(selection: Selection) -> str | None:
     model = selection.model
     if model is None:
         return "no model is selected"
+    if model.readiness is Readiness.QUARANTINED:
+        return f"{Code.MODEL_UNSTABLE}: {model.id} is quarantined, not routable"
     if model.readiness is not Readiness.ROUTABLE:
         return f"{model.id} is {model.readiness}, not routable"
     return "it is draining" if model.draining else None
@@ -138,10 +140,26 @@ class Command:
         """Its first key as written on a keyboard."""
         return KEY_NAMES.get(self.keys[0], self.keys[0])
 
+    def key_on(self, where: str) -> str:
+        """Its key as written on a keyboard; empty if it has none there: the chat takes letters."""
+        for key in self.keys:
+            shown = KEY_NAMES.get(key, key)
+            if where != CHAT or len(shown) > 1:
+                return shown
+        return ""
+
+    @property
+    def needs_engine(self) -> bool:
+        """Whether it asks something of the engine that only a started one can answer."""
+        changes = self.danger is not Danger.NONE and self.id != "quit"
+        return changes or self.id in ("explain", "rescan")
+
     def refusal(self, selection: Selection) -> str | None:
         """Why it cannot run on this selection, or None if it can."""
         if selection.readonly and self.danger is not Danger.NONE and self.id != "quit":
             return "this console is read-only"
+        if self.needs_engine and not selection.snapshot.started:
+            return "the engine has not started"
         return self.enabled(selection)
 
 
@@ -165,10 +183,10 @@ COMMANDS: tuple[Command, ...] = (
     Command("override", "o", "override", "Load although a compatibility check refuses; on record",
             _MODEL, _C, _override, 20),
     Command("unload", "u", "unload", "Drain the model's requests and end its worker",
-            _MODEL, _E, _unload, 30),
+            (*_MODEL, CHAT), _E, _unload, 30),
     Command("chat", "c", "chat", "Talk to a routable model", _MODEL, _C, _routable, 40),
     Command("explain", "e", "explain", "Run every admission check and show each answer",
-            _MODEL, Danger.NONE, _needs_model, 50),
+            (*_MODEL, CHAT), Danger.NONE, _needs_model, 50),
     Command("release", "r", "release", "Let a quarantined model try again, through a new canary",
             _MODEL, _C, _release, 60),
     Command("hold", "h", "hold", "Quarantine the model by hand until it is released",
@@ -178,11 +196,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("details", "enter", "details", "Timeline, checks, canary history, memory, evidence",
             (DASHBOARD, REGISTRY), Danger.NONE, _needs_model, 70),
     Command("requests", "i", "requests", "Requests in flight: client, phase, age; x cancels one",
-            _MODEL, rank=130, group="Screens"),
+            (*_MODEL, CHAT), rank=130, group="Screens"),
     Command("registry", "R", "registry", "Everything that passed or failed, by backend version",
             _MODEL, rank=140, group="Screens"),
     Command("log", "L", "log", "The event log, with search and follow",
-            _MODEL, rank=150, group="Screens"),
+            (*_MODEL, CHAT), rank=150, group="Screens"),
     Command("panel_models", "1", "models", "Go to the Models panel", (DASHBOARD,), group="Screens"),
     Command("panel_canary", "2", "canary panel", "Go to the Canary panel", (DASHBOARD,),
             group="Screens"),
@@ -209,12 +227,20 @@ COMMANDS: tuple[Command, ...] = (
     Command("last", "G,end", "last", "To the last line", (DASHBOARD,), group="Move"),
     Command("palette", "colon,ctrl+p", "palette", "Every command by name", _ALL, rank=190,
             group="Console"),
-    Command("help", "question_mark,f1", "help", "Every key, and what the states mean", _LISTS,
-            rank=900, group="Console"),
+    Command("help", "question_mark,f1", "help", "Every key, and what the states mean",
+            (*_LISTS, CHAT), rank=900, group="Console"),
     Command("back", "escape", "back", "One level back; never quits", _ALL, group="Console"),
     Command("quit", "q", "quit", "Stop the engine and leave; asks while models are live",
-            (DASHBOARD,), _E, rank=910, group="Console"),
+            (DASHBOARD, CHAT), _E, rank=910, group="Console"),
+    Command("settings", "ctrl+o", "settings", "Temperature, length and system prompt", (CHAT,),
+            group="Chat"),
+    Command("copy_answer", "f6", "copy answer", "Copy the last answer", (CHAT,), group="Chat"),
+    Command("interrupt", "ctrl+c", "cancel answer", "End the answer that is being written",
+            (CHAT,), group="Chat"),
 )  # fmt: skip
+
+ASKING = ("load", "override", "unload", "release", "hold", "quit")
+"""Commands that may open a dialog: keys typed after them wait for it."""
 
 BY_ID: dict[str, Command] = {command.id: command for command in COMMANDS}
 

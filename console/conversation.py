@@ -11,6 +11,8 @@ from engine import ChatEnd, ChatOptions, ChatTurn, Decision, clean
 
 KEPT = 200
 """Exchanges kept for one model; older ones are forgotten, on screen and towards the model."""
+SILENT_S = 3.0
+"""Without a word for so long, an answer's speed is no longer told but its silence is."""
 
 
 @dataclass(slots=True)
@@ -27,6 +29,8 @@ class Exchange:
     end: ChatEnd | None = None
     decision: Decision | None = None
     trouble: str = ""
+    cancelled_at: float | None = None
+    """When the operator asked it to end; it may still take long to."""
     phase: str = ""
     """What the engine says it is doing before the first token, such as ``prefill 400 of 812``."""
     _wrapped: list[str] = field(default_factory=list)
@@ -77,19 +81,26 @@ class Exchange:
         dot = f" {glyphs.dot} "
         end = self.end
         if end is not None:
+            read = f"{end.prompt_tokens:,} in, " if end.prompt_tokens else ""
             facts = (
                 f"first token {ms_text(end.ttft_ms)}" if end.ttft_ms is not None else "",
                 f"{rate_text(end.tokens_per_second)} tok/s" if end.tokens_per_second else "",
-                f"{end.prompt_tokens:,} in, {end.completion_tokens or self.tokens:,} out",
+                f"{read}{end.completion_tokens or self.tokens:,} out",
                 end.reason,
             )
             return dot.join(fact for fact in facts if fact)
+        if self.cancelled_at is not None:
+            waited = span_text(now - self.cancelled_at)
+            return f"cancelling{dot}{waited}{dot}esc leaves without waiting for its end"
         if self.first_at is None:
             doing = self.phase or "waiting for the first token"
             return f"{doing}{dot}{span_text(now - self.asked_at)}"
         parts = [f"first token {ms_text((self.first_at - self.asked_at) * 1000)}"]
-        spent = (self.last_at or self.first_at) - self.first_at
-        if spent > 0 and self.tokens > 1:
+        last = self.last_at or self.first_at
+        spent, silent = last - self.first_at, now - last
+        if silent >= SILENT_S:
+            parts.append(f"silent for {span_text(silent)}")
+        elif spent > 0 and self.tokens > 1:
             parts.append(f"{rate_text((self.tokens - 1) / spent)} tok/s")
         parts.append(f"{self.tokens:,} out")
         return dot.join(parts)
@@ -104,6 +115,8 @@ class Conversation:
     system: str = ""
     temperature: float = 0.7
     max_tokens: int = 512
+    draft: str = ""
+    """What was written and not sent."""
 
     @property
     def running(self) -> Exchange | None:

@@ -7,8 +7,10 @@ from console.line import Cell, Line, cut, left, right, tidy
 from console.panels import canary_lines
 from console.paragraph import labelled, paragraph, safe
 from console.report import EVIDENCE_LIMIT, decision_lines
-from console.status import OVERRIDE, SIGNS, SIMULATED, Glyphs, sign_of, state_text
-from console.units import bar_text, clock_text, rate_text, size_text, span_text
+from console.rows import speed_text
+from console.status import LIVE, OVERRIDE, SIGNS, SIMULATED, Glyphs, sign_of, state_text
+from console.units import bar_text, clock_text, size_text, span_text
+from console.wording import ON_PROBATION, PROBATION, codes_of, reason_words
 from engine import Evidence, ModelView, QuarantineView, Readiness, Transition
 
 _MEASURE = 78
@@ -52,8 +54,8 @@ def dossier_of(
     told.open("identity", "Identity")
     told.lines += _identity(model, width, glyphs)
     told.open("canary", "Canary")
-    told.lines += canary_lines(model, min(width, _MEASURE), glyphs)
-    if model.canary is not None:
+    told.lines += canary_lines(model, min(width, _MEASURE), now, glyphs)
+    if model.canary is not None and model.readiness in LIVE:
         told.lines += labelled("run at", clock_text(model.canary.started_at, now), width, "dim")
     told.open("memory", "Memory")
     told.lines += _memory(model, width, glyphs)
@@ -84,19 +86,23 @@ def _state(model: ModelView, now: float, glyphs: Glyphs, width: int) -> list[Lin
     cells += [Cell("   strikes "), Cell(strikes, "bad" if model.strikes else "dim")]
     if model.requests:
         cells.append(Cell(f"   {model.requests} in flight"))
-    if model.tokens_per_second is not None:
-        cells.append(Cell(f"   {rate_text(model.tokens_per_second)} tok/s"))
+    if speed := speed_text(model):
+        cells.append(Cell(f"   {speed} tok/s"))
     for badge, style, on in (
         (OVERRIDE, "badge", model.override),
-        ("probation", "warn", model.probation),
+        (PROBATION, "warn", model.probation),
         (SIMULATED, "sim", model.simulated),
     ):
         if on:
             cells += [Cell("   "), Cell(badge, style)]
     lines: list[Line] = [tuple(cells)]
-    if model.reason:
-        reason = safe(model.reason, glyphs, limit=1000)
-        lines += paragraph(reason, width, "warn", indent=3)
+    told = [f" {glyphs.dot} ".join(codes_of(model)), reason_words(model.reason, model.strike_limit)]
+    text = safe(": ".join(part for part in told if part), glyphs, limit=1000)
+    if text:
+        lines += paragraph(text, width, "warn", indent=3)
+    if model.probation:
+        again = f"{ON_PROBATION}: its next failure, or an unload, puts it back into quarantine"
+        lines += paragraph(again, width, "warn", indent=3)
     return lines
 
 
@@ -131,7 +137,8 @@ def _identity(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
 
 
 def _memory(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
-    estimate, measured = model.estimate, model.measured_bytes
+    estimate = model.estimate
+    measured = model.measured_bytes if model.readiness in LIVE else None
     lines: list[Line] = []
     most = max(estimate.total if estimate else 0, measured or 0, 1)
     room = max(min(width - 40, 30), 8)
@@ -143,6 +150,8 @@ def _memory(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
 
     if estimate is not None:
         lines.append(gauge("estimate", estimate.total, "busy"))
+        if model.readiness not in LIVE:
+            lines += labelled("", "nothing is held: no worker runs", width, "dim")
     if measured is not None:
         over = estimate is not None and measured > estimate.total
         lines.append(gauge("measured", measured, "warn" if over else "ok"))
@@ -182,7 +191,8 @@ def _timeline(
 
 
 def _case(case: QuarantineView, limit: int, width: int, now: float, glyphs: Glyphs) -> list[Line]:
-    lines = labelled("reason", safe(case.reason, glyphs, limit=1000), width, "bad")
+    reason = safe(reason_words(case.reason, limit), glyphs, limit=1000)
+    lines = labelled("reason", reason, width, "bad")
     strikes = glyphs.strikes(case.strikes, min(limit, 10))
     since = f"{clock_text(case.since, now).strip()}, {span_text(now - case.since)} ago"
     lines += labelled("strikes", strikes, width, "bad")

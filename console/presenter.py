@@ -6,12 +6,16 @@ Everything a screen shows of foreign text passes ``tidy`` here.
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from console.line import Cell, Line, cut, shorten, tidy, width_of
+from rich.cells import cell_len
+
+from console.line import Cell, Line, cut, shorten, spread, tidy, width_of
 from console.panels import canary_lines, canary_title, quarantine_lines, registry_lines
+from console.paragraph import wrap
 from console.rows import heading, model_row
-from console.status import SIGNS, Glyphs, sign_of
+from console.status import LIVE, SIGNS, SIMULATED, Glyphs, sign_of
 from console.units import bar_text, clock_text, size_text, span_text
-from engine import EngineSnapshot, Event, ModelView, Readiness
+from console.wording import ON_PROBATION, codes_of, reason_words, version_words
+from engine import EngineSnapshot, Event, ModelView, Notice, Readiness
 
 STALE_S = 3.0
 """Silence of the engine after which nothing on screen counts as live (facts/textual 3)."""
@@ -150,12 +154,19 @@ def present(snapshot: EngineSnapshot, options: ViewOptions) -> Picture:
         models_title=f"Models {len(models)}/{len(snapshot.models)}" if options.filter else "Models",
         models_subtitle=f"filter: {tidy(options.filter, limit=30)}" if options.filter else "",
         canary_title=canary_title(chosen, side, glyphs),
-        canary=canary_lines(chosen, side, glyphs),
+        canary=canary_lines(chosen, side, options.now, glyphs),
         quarantine_title=f"Quarantine {count}" if count > 1 else "Quarantine",
-        quarantine=quarantine_lines(snapshot.quarantine, side, options.now, glyphs),
+        quarantine=quarantine_lines(
+            snapshot.quarantine, side, options.now, glyphs, simulated_ids(snapshot)
+        ),
         registry_subtitle="",
         registry=registry_lines(snapshot.registry, options.width, options.now, glyphs),
     )
+
+
+def simulated_ids(snapshot: EngineSnapshot) -> frozenset[str]:
+    """The models that are not real and say so wherever their name is shown."""
+    return frozenset(model.id for model in snapshot.models if model.simulated)
 
 
 def _empty(snapshot: EngineSnapshot, options: ViewOptions) -> Line:
@@ -184,21 +195,39 @@ def note_lines(model: ModelView | None, options: ViewOptions) -> tuple[Line, ...
     context = model.context or model.context_trained
     facts = say(
         "dim",
-        model.id,
+        f"{model.id} {SIMULATED}" if model.simulated else model.id,
         model.architecture,
         model.quantisation,
         f"{context:,} context" if context else "",
         "" if model.chat else "no chat template, completions only",
         "built on its first load" if model.buildable else "",
+        # What the row's "~" means.
+        "" if model.readiness in LIVE else f"would take {size_text(_needed(model))}",
     )
+    codes = dot.join(codes_of(model))
     if model.refusal is not None and model.readiness is Readiness.UNLOADED:
         key = "o overrides" if model.refusal.overridable else ""
-        return say("refused", model.refusal.message), say("warn", model.refusal.remedy, key)
-    if model.reason:
-        return say("warn", model.reason), facts
+        coded = f"{codes}: {model.refusal.message}"
+        told = coded if len(coded) <= width - 2 else model.refusal.message  # the row names it too
+        return say("refused", told), say("warn", model.refusal.remedy, key)
+    reason = reason_words(model.reason, model.strike_limit)
+    if model.readiness is Readiness.QUARANTINED:
+        remedy = model.refusal.remedy if model.refusal is not None else ""
+        return say("warn", f"{codes}: {reason}" if reason else codes), (
+            say("warn", remedy) if remedy else facts
+        )
+    if reason:
+        died = "worker died: " if model.retry_at is not None else ""
+        return say("warn", died + reason), facts
+    if model.probation:
+        return say("warn", f"{ON_PROBATION}: its next failure quarantines it again"), facts
     if model.evidence is not None:
         return say("warn", f"last failure: {model.evidence.cause}", model.evidence.detail), facts
     return facts, say("dim", model.backend_version, model.path)
+
+
+def _needed(model: ModelView) -> int:
+    return model.estimate.total if model.estimate is not None else model.weight_bytes
 
 
 def header_line(
@@ -238,8 +267,8 @@ def header_line(
             Cell(f" of {size_text(memory.budget)}", "dim"),
         )
     for runtime in snapshot.runtimes:
-        text = (runtime.version or runtime.name).split(",")[0]
-        text = tidy(text, ascii_only=ascii_only, limit=40)
+        text = version_words(runtime.version or runtime.name, 40, glyphs.ellipsis)
+        text = tidy(text, ascii_only=ascii_only)
         if runtime.error:
             add(4, Cell(f"{text} unavailable", "warn"))
         elif runtime.version:
@@ -274,17 +303,37 @@ def _joined_width(parts: list[tuple[int, Line]]) -> int:
 
 
 def event_line(
-    ts: float, model_id: str, message: str, level: str, width: int, now: float, glyphs: Glyphs
+    ts: float,
+    model_id: str,
+    message: str,
+    level: str,
+    width: int,
+    now: float,
+    glyphs: Glyphs,
+    *,
+    actor: str = "",
+    simulated: bool = False,
 ) -> Line:
-    """The bottom line's news: time, model, what happened."""
+    """One piece of news: time, model, what happened.
+
+    Args:
+        actor: Who did it, at the right edge; the message gives way for it. Empty for nobody.
+        simulated: Whether the model is not real.
+    """
     style = {"warn": "warn", "error": "bad"}.get(level, "text")
     cells = [Cell(" " + clock_text(ts, now) + "  ", "dim")]
     message = tidy(message, ascii_only=glyphs.ascii_only)
     if model_id and not message.startswith(model_id):
         name = tidy(model_id, ascii_only=glyphs.ascii_only)
-        cells.append(Cell(shorten(name, 28, glyphs.ellipsis) + "  ", "name"))
-    cells.append(Cell(cut(message, max(width - width_of(cells) - 1, 0), glyphs.ellipsis), style))
-    return tuple(cells)
+        cells.append(Cell(shorten(name, 28, glyphs.ellipsis), "name"))
+    if simulated:
+        cells.append(Cell(f" {SIMULATED}" if len(cells) > 1 else SIMULATED, "sim"))
+    if len(cells) > 1:
+        cells.append(Cell("  "))
+    by = cut(tidy(actor, ascii_only=glyphs.ascii_only), max(width // 4, 8), glyphs.ellipsis)
+    room = width - width_of(cells) - (cell_len(by) + 2 if by else 0) - 1
+    cells.append(Cell(cut(message, max(room, 0), glyphs.ellipsis), style))
+    return spread(tuple(cells), (Cell(by + " ", "dim"),), width) if by else tuple(cells)
 
 
 def latest_event(snapshot: EngineSnapshot) -> Event | None:
@@ -293,13 +342,33 @@ def latest_event(snapshot: EngineSnapshot) -> Event | None:
 
 
 def notice_lines(snapshot: EngineSnapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """The lasting banners, two at most; the log holds the rest."""
+    """The lasting banners, two at most; ``L`` where the log holds more of them."""
     lines: list[Line] = []
+    more = len(snapshot.notices) - 2
     for notice in snapshot.notices[:2]:
-        sign = glyphs.of(SIGNS["refused"])
-        text = tidy(notice.message, ascii_only=glyphs.ascii_only)
-        more = len(snapshot.notices) - 2
+        text = _notice_text(notice, glyphs)
         tail = f"  (+{more}, L)" if len(lines) == 1 and more > 0 else ""
-        text = cut(f" {sign} {text}", width - len(tail) - 1, glyphs.ellipsis) + tail
-        lines.append((Cell(text, "bad" if notice.level == "error" else "warn"),))
+        if not tail and cell_len(text) > width - 1:
+            tail = "  (L)"
+        text = cut(text, width - len(tail) - 1, glyphs.ellipsis) + tail
+        lines.append((Cell(text, _notice_style(notice)),))
     return tuple(lines)
+
+
+def notices_whole(snapshot: EngineSnapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
+    """Every lasting banner, in as many lines as it takes."""
+    lines: list[Line] = []
+    for notice in snapshot.notices:
+        first, *more = wrap(_notice_text(notice, glyphs), max(width - 4, 8))
+        texts = (first, *("   " + text for text in more))
+        lines += [(Cell(text, _notice_style(notice)),) for text in texts]
+    return tuple(lines)
+
+
+def _notice_text(notice: Notice, glyphs: Glyphs) -> str:
+    message = tidy(notice.message, ascii_only=glyphs.ascii_only, limit=2000)
+    return f" {glyphs.of(SIGNS['refused'])} {message}"
+
+
+def _notice_style(notice: Notice) -> str:
+    return "bad" if notice.level == "error" else "warn"

@@ -54,6 +54,11 @@ SHORT_CODES: dict[Code, str] = {
 }
 """A code in the width of a STATE column."""
 
+LIVE = frozenset(
+    {Readiness.ADMITTED, Readiness.LOADING, Readiness.CANARY_PENDING, Readiness.ROUTABLE}
+)
+"""The states in which a model holds memory; in the others nothing it once had is its own."""
+
 SIMULATED = "sim"
 OVERRIDE = "OVERRIDE"
 STRIKE, NO_STRIKE = "●", "○"
@@ -117,6 +122,6 @@ def state_text(model: ModelView, now: float) -> str:
         return word if model.progress is None else f"{word} {model.progress * 100:.0f} %"
     if sign.word == "canary_pending" and model.canary is not None:
         return f"{sign.word} {model.canary.done}/{len(model.canary.steps)}"
-    if model.readiness is Readiness.ROUTABLE and model.probation:
+    if model.probation and model.readiness in (Readiness.ADMITTED, Readiness.ROUTABLE):
         return f"{sign.word}, probation"
     return sign.word

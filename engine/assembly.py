@@ -1,12 +1,12 @@
 """How the engine's rooms are wired together, in one place."""
 
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from engine.admission.facts import Facts
 from engine.admission.signatures import load_signatures
 from engine.announcer import Announcer
+from engine.archive import host_name
 from engine.board import Board
 from engine.events import EventLog
 from engine.examiner import Examiner
@@ -117,8 +117,3 @@ def assemble(
     if state.lost:
         services.quarantine.rebuild(registry)
     return rooms
-
-
-def host_name() -> str:
-    """The machine's short name."""
-    return socket.gethostname().partition(".")[0]

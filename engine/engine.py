@@ -11,7 +11,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from engine.assembly import assemble, host_name
+from engine.archive import host_name
+from engine.assembly import assemble
 from engine.board import Board
 from engine.catalog.fingerprint import fingerprint
 from engine.chat import LiveChat

@@ -88,7 +88,9 @@ class ConfirmDialog(Dialog[bool]):
 
     def action_confirm(self) -> None:
         """Answer yes, unless it is too early or the model has moved."""
-        if self.settled and not self.changed:
+        if not self.settled:
+            self.swallowed()
+        elif not self.changed:
             self.dismiss(True)
 
     def action_cancel(self) -> None:

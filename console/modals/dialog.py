@@ -10,6 +10,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.css.scalar import Scalar
 from textual.screen import ModalScreen
 
 from console.line import Cell, Line, tidy
@@ -27,13 +28,16 @@ TYPE_AHEAD_S = 0.2
 """Keys that arrive so soon were typed before the dialog could be read (facts/textual 3)."""
 
 
+TOO_SOON = "a key came too soon: press again"
+
+
 class Body(LinePanel, can_focus=False):
     """The lines of a dialog, as high as they are and no higher than its room."""
 
     def fit(self, lines: Sequence[Line], most: int) -> None:
         """Show the lines in as many rows as they need, ``most`` at most."""
         height = max(min(len(lines), most), 1)
-        if self.styles.height is None or self.styles.height.value != height:
+        if self.styles.height != Scalar.from_number(height):  # 1fr has the value 1, too
             self.styles.height = height
         self.show(lines)
 
@@ -51,6 +55,8 @@ class Dialog(ModalScreen[Answer]):
     CSS_PATH = "dialog.tcss"
     AUTO_FOCUS = "#cancel"
     WIDTH: ClassVar[int] = 72
+    TAKES_AHEAD: ClassVar[bool] = False
+    """Whether keys typed before it was there are given to it; else they are dropped."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "cancel", "cancel", id="dialog.cancel", show=False),
         Binding("pageup", "scroll(-8)", "page up", id="dialog.page_up", show=False),
@@ -78,6 +84,7 @@ class Dialog(ModalScreen[Answer]):
         self._clock = clock
         self._deaf_s = TYPE_AHEAD_S if deaf_s is None else deaf_s
         self._opened_at: float | None = None
+        self._too_soon = False
 
     @property
     def glyphs(self) -> Glyphs:
@@ -99,6 +106,8 @@ class Dialog(ModalScreen[Answer]):
     def on_mount(self) -> None:
         """Start the deaf moment and the watch."""
         self._opened_at = self._clock()
+        # A screen that is only being mounted loses what it is sent.
+        self.call_after_refresh(self._let_keys_in)
         if self.model is not None:
             self.watch(self.app, "snapshot", self._look, init=True)
 
@@ -107,6 +116,25 @@ class Dialog(ModalScreen[Answer]):
         if event.key != "escape" and not self.settled:
             event.stop()
             event.prevent_default()
+            self.swallowed()
+        elif self._too_soon:
+            self._too_soon = False
+            self.mark("")
+
+    def _let_keys_in(self) -> None:
+        drop = not self.TAKES_AHEAD
+        if self.lmx.gate.open(drop=drop) and drop:
+            self.swallowed()
+
+    def swallowed(self) -> None:
+        """A key came too soon to be meant: say that it did nothing."""
+        self._too_soon = True
+        self.mark(TOO_SOON)
+
+    def mark(self, text: str) -> None:
+        """Set the lower edge of the box; that a key was lost is said before anything else."""
+        shown = TOO_SOON if self._too_soon else text
+        self.query_one("#box").border_subtitle = Content(shown) if shown else None
 
     def on_resize(self) -> None:
         """Fit the box and its lines to the new size."""

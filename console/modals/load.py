@@ -17,8 +17,9 @@ from console.paragraph import paragraph
 from console.report import decision_lines, estimate_lines, verdict_line
 from console.room import held, room_for
 from console.units import size_text
-from engine import EngineError, EngineSnapshot, Explanation, LoadOptions, ModelView
+from engine import Decision, EngineError, EngineSnapshot, Explanation, LoadOptions, ModelView
 
+Load = Callable[[LoadOptions], Awaitable[None]]
 Explain = Callable[[LoadOptions], Awaitable[Explanation]]
 DEBOUNCE_S = 0.25
 """The gate is asked again once the operator has stopped typing for so long."""
@@ -27,14 +28,19 @@ DEBOUNCE_S = 0.25
 class LoadDialog(Dialog[LoadOptions | None]):
     """Ask how to load a model; plain Enter loads with the settings' values.
 
+    What it shows beforehand is the gate's advice. The load itself always goes to the engine, which
+    asks the gate afresh and keeps a refusal on record; refused, the dialog says so and stays.
+
     Args:
         model: The model as it stood at the key press.
-        snapshot: The engine at that moment, for memory, runtimes and neighbours.
+        snapshot: The engine at that moment, for its runtimes.
         explain: Asks the gate without loading.
+        load: Asks the engine to load; raises EngineError.
         debounce_s: Pause in typing after which the gate is asked again.
     """
 
     AUTO_FOCUS = "#load"
+    TAKES_AHEAD = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "load", "load", id="load.load", show=False),
     ]
@@ -44,6 +50,7 @@ class LoadDialog(Dialog[LoadOptions | None]):
         model: ModelView,
         snapshot: EngineSnapshot,
         explain: Explain,
+        load: Load,
         *,
         debounce_s: float = DEBOUNCE_S,
     ) -> None:
@@ -51,12 +58,18 @@ class LoadDialog(Dialog[LoadOptions | None]):
         self._subject = model
         self._snapshot = snapshot
         self._explain = explain
+        self._load = load
         self._debounce_s = max(debounce_s, 0.001)
         self._timer: Timer | None = None
         self._asked: LoadOptions | None = None
         self._answer: Explanation | None = None
-        self._pending = self._wanted = self._told = False
-        """The operator pressed Enter and was refused: the whole refusal is shown."""
+        self._pending = False
+        self._loading = False
+        """The engine is asked to load and has not answered."""
+        self._loaded: LoadOptions | None = None
+        """What the engine took: the dialog is done as soon as nothing covers it."""
+        self._refused: Decision | None = None
+        """What the engine said to the last load, until a field is changed."""
         self._trouble = ""
 
     @property
@@ -102,7 +115,7 @@ class LoadDialog(Dialog[LoadOptions | None]):
         """
         runtime = self.query_one("#runtime", Choice).value
         return LoadOptions(
-            runtime=runtime if runtime not in (self._subject.runtime, "default") else None,
+            runtime=runtime if runtime != self._subject.runtime else None,
             context=tokens_of(self.query_one("#context", Input).value),
             keep_alive_s=seconds_of(self.query_one("#keep", Input).value),
             reserve_gb=number_of(self.query_one("#reserve", Input).value, "reserve GB"),
@@ -119,48 +132,78 @@ class LoadDialog(Dialog[LoadOptions | None]):
         self._changed()
 
     def _changed(self) -> None:
-        self._wanted = self._told = False
+        self._refused = None
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(self._debounce_s, self._ask)
 
-    def _ask(self) -> None:
+    def _chosen(self) -> LoadOptions | None:
+        """What the fields say, or None after saying what is wrong with one."""
         try:
             options = self.options()
         except FieldError as error:
             self._trouble = str(error)
             self.redraw()
+            return None
+        self._trouble = ""
+        return options
+
+    def _ask(self) -> None:
+        options = self._chosen()
+        if options is None or self._loading:
             return
-        if options == self._asked and (self._pending or self._answer is not None):
-            self._trouble = ""
-            self.redraw()
-            return
-        self._asked, self._answer, self._trouble, self._pending = options, None, "", True
+        if options != self._asked or not (self._pending or self._answer is not None):
+            self._asked, self._answer, self._pending = options, None, True
+            self.run_worker(self._answer_to(options), exclusive=True, exit_on_error=False)
         self.redraw()
-        self.run_worker(self._answer_to(options), exclusive=True, exit_on_error=False)
 
     async def _answer_to(self, options: LoadOptions) -> None:
+        answer, trouble = None, ""
         try:
             answer = await self._explain(options)
         except EngineError as error:
-            self._trouble = f"{error.decision.code}: {error.decision.message}"
-            answer = None
+            trouble = f"{error.decision.code}: {error.decision.message}"
         except Exception as error:
-            self._trouble = f"the gate did not answer: {type(error).__name__}"
-            answer = None
+            trouble = f"the gate did not answer: {type(error).__name__}"
         if options != self._asked:
             return
-        self._answer, self._pending = answer, False
-        if answer is not None and answer.estimate is not None:
-            default = f"{answer.estimate.context:,}" if options.context is None else ""
-            if default:
-                self.query_one("#context", Input).placeholder = default
-        wanted, self._wanted = self._wanted, False
-        if wanted and (answer is None or answer.admitted):
-            self.dismiss(options)
-            return
-        self._told = self._told or wanted
+        self._answer, self._pending, self._trouble = answer, False, trouble
+        if answer is not None and answer.estimate is not None and options.context is None:
+            self.query_one("#context", Input).placeholder = f"{answer.estimate.context:,}"
         self.redraw()
+
+    async def _load_with(self, options: LoadOptions) -> None:
+        """Put the load to the engine. Runs on the app, since esc must not break it off halfway."""
+        refused, trouble = None, ""
+        try:
+            await self._load(options)
+        except EngineError as error:
+            refused = error.decision
+        except Exception as error:
+            trouble = tidy(f"that did not work: {type(error).__name__}: {error}", limit=300)
+        self.lmx.pump.pull()
+        self._loading = False
+        if self not in self.app.screen_stack:  # closed meanwhile
+            if refused is not None or trouble:
+                self.lmx.report(refused or trouble, "warn", self._subject.id)
+        elif refused is None and not trouble:
+            self._loaded = options
+            self._leave()
+        else:
+            self._refused, self._trouble = refused, trouble
+            self.redraw()
+            # The estimate may be as old as the refusal is new.
+            self._asked, self._pending = options, True
+            if refused is not None:
+                self.run_worker(self._answer_to(options), exclusive=True, exit_on_error=False)
+
+    def _leave(self) -> None:
+        if self._loaded is not None and self.is_current:
+            self.dismiss(self._loaded)
+
+    def on_screen_resume(self) -> None:
+        """What covered it is gone."""
+        self._leave()
 
     def redraw(self) -> None:
         """The model above the fields, the estimate and the verdict below."""
@@ -189,30 +232,39 @@ class LoadDialog(Dialog[LoadOptions | None]):
         glyphs, width, answer = self.glyphs, self.inner, self._answer
         lines: list[Line] = [()]
         if answer is not None:
-            lines += estimate_lines(answer.estimate, self._snapshot.memory, width, glyphs)
+            lines += estimate_lines(answer.estimate, self.lmx.snapshot.memory, width, glyphs)
             lines += self._room(answer)
         trained = self._subject.context_trained
         asked = self._asked.context if self._asked is not None else None
         if trained is not None and asked is not None and asked > trained:
             lines += paragraph(f"the model was trained for {trained:,} tokens", width, "warn")
-        if self._trouble:
+        if self._loading:
+            lines.append((Cell(" loading: asking the gate", "busy"),))
+        elif self._refused is not None:
+            told = f" not loaded, refused: {self._refused.code}"
+            lines.append((Cell(cut(told, width - 1, glyphs.ellipsis), "bad"),))
+            lines += self._refusal(self._refused)
+        elif self._trouble:
             lines += paragraph(tidy(self._trouble, ascii_only=glyphs.ascii_only), width, "bad")
         elif answer is None:
             lines.append((Cell(" asking the gate", "dim"),))
         else:
-            refused = "not loaded, refused" if self._told else "refused"
-            lines.append(verdict_line(answer, width, glyphs, refused=refused))
+            lines.append(verdict_line(answer, width, glyphs))
             if answer.decision is not None:
-                lines += decision_lines(answer.decision, width, glyphs, coded=False)
-                if answer.decision.overridable:
-                    lines += paragraph("back in the list, o overrides it", width, "dim")
-        return lines + self.changed_lines()
+                lines += self._refusal(answer.decision)
+        return lines if self._loading else lines + self.changed_lines()
+
+    def _refusal(self, decision: Decision) -> list[Line]:
+        lines = decision_lines(decision, self.inner, self.glyphs, coded=False)
+        if decision.overridable:
+            lines += paragraph("back in the list, o overrides it", self.inner, "dim")
+        return lines
 
     def _room(self, answer: Explanation) -> list[Line]:
         if answer.estimate is None:
             return []
-        memory, glyphs = self._snapshot.memory, self.glyphs
-        room = room_for(self._subject, answer.estimate, memory, self._snapshot.models)
+        snapshot, glyphs = self.lmx.snapshot, self.glyphs
+        room = room_for(self._subject, answer.estimate, snapshot.memory, snapshot.models)
         if room.fits:
             return []
         lack = size_text(room.needed - room.free)
@@ -242,18 +294,14 @@ class LoadDialog(Dialog[LoadOptions | None]):
             self.action_cancel()
 
     def action_load(self) -> None:
-        """Load with what the fields say; refused by the gate, say so and stay."""
-        if self.changed:
+        """Put the load to the engine with what the fields say."""
+        if self.changed or self._loading:
             return
-        self._wanted = True
-        self._ask()
-        if self._pending:
+        options = self._chosen()
+        if options is None:
             return
-        self._wanted = False
-        if self._trouble or self._answer is None or self._asked is None:
-            return
-        if self._answer.admitted:
-            self.dismiss(self._asked)
-            return
-        self._told = True
+        self._loading, self._refused = True, None
         self.redraw()
+        self.app.run_worker(
+            self._load_with(options), name="load", group="command", exit_on_error=False
+        )

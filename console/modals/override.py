@@ -63,6 +63,8 @@ class OverrideDialog(Dialog[LoadOptions | None]):
         self.memory = tuple(check for check in blockers if is_memory(check))
         self.hard = tuple(c for c in blockers if not c.overridable and not is_memory(c))
         self._estimate = explanation.estimate
+        self._wrong = ""
+        """Why Enter did nothing, until something else is typed."""
 
     @property
     def hopeless(self) -> bool:
@@ -84,9 +86,10 @@ class OverrideDialog(Dialog[LoadOptions | None]):
                     yield Label("its name")
                     yield self._field("name", 400)
             with Horizontal(classes="buttons"):
-                yield Button("Cancel", id="cancel", compact=True)
-                yield Button("Override and load", id="confirm", compact=True, classes="-danger",
-                             disabled=True)  # fmt: skip
+                yield Button("Back" if self.hopeless else "Cancel", id="cancel", compact=True)
+                if not self.hopeless:
+                    yield Button("Override and load", id="confirm", compact=True,
+                                 classes="-danger", disabled=True)  # fmt: skip
 
     def _field(self, name: str, longest: int) -> Input:
         field = Input(id=name, compact=True, max_length=longest)
@@ -126,12 +129,16 @@ class OverrideDialog(Dialog[LoadOptions | None]):
                 lines += [line for check in checks for line in self._blocker(check)]
         if not self.hopeless:
             lines += self._ask_lines()
+        if self._wrong:
+            lines += paragraph(safe(self._wrong, self.glyphs), width, "bad")
         lines += self.changed_lines()
         rows = 0 if self.hopeless else 1 + bool(self.memory)
         room = self.app.size.height - 4 - rows
-        self.query_one("#body", Body).fit(lines, room)
-        more = f"{len(lines)} lines, up and down scroll" if len(lines) > room else ""
-        self.query_one("#box").border_subtitle = more
+        body = self.query_one("#body", Body)
+        body.fit(lines, room)
+        self.mark(f"{len(lines)} lines, up and down scroll" if len(lines) > room else "")
+        if self._wrong:  # said last, where it is asked
+            self.call_after_refresh(body.scroll_end, animate=False, immediate=True)
         self._judge()
 
     def _ask_lines(self) -> list[Line]:
@@ -153,9 +160,9 @@ class OverrideDialog(Dialog[LoadOptions | None]):
         )
         lines: list[Line] = [head]
         remedy = "" if check.overridable else check.remedy
-        expected = check.expected or check.message
         for label, text, style in (
-            ("expected", expected, "text"),
+            ("reason", check.message, "text"),
+            ("expected", check.expected, "text"),
             ("found", check.found, "text"),
             ("remedy", remedy, "warn"),
         ):
@@ -170,24 +177,32 @@ class OverrideDialog(Dialog[LoadOptions | None]):
             return None
         return number_of(self.query_one("#reserve", Input).value, "reserve GB")
 
-    def _judge(self) -> None:
-        """Arm the button for the right name, a reservation where one is needed, and no news."""
-        confirm = self.query_one("#confirm", Button)
-        if self.hopeless:
-            confirm.disabled = True
-            return
+    def _lack(self) -> str:
+        """What still keeps the button locked, in words; empty once nothing does."""
         typed = self.query_one("#name", Input).value.strip()
         try:
             stated = self._reserve()
-        except FieldError:
-            stated = None
-        room = bool(stated) or not self.memory
-        right = typed == last_part(self._subject.id, self.glyphs)
-        confirm.disabled = not right or not room or bool(self.changed)
+        except FieldError as error:
+            return str(error)
+        name = last_part(self._subject.id, self.glyphs)
+        if self.memory and not stated:
+            return "state how many GB to reserve"
+        if typed != name:
+            return f"that is not its name: type {name}" if typed else f"type its name: {name}"
+        return ""
+
+    def _judge(self) -> None:
+        """Arm the button for the right name, a reservation where one is needed, and no news."""
+        if not self.hopeless:
+            locked = bool(self._lack()) or bool(self.changed)
+            self.query_one("#confirm", Button).disabled = locked
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Judge at every key."""
         event.stop()
+        if self._wrong:
+            self._wrong = ""
+            self.redraw()
         self._judge()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -207,10 +222,14 @@ class OverrideDialog(Dialog[LoadOptions | None]):
             self.action_cancel()
 
     def action_confirm(self) -> None:
-        """Answer with the override, if the button is armed."""
-        self._judge()
-        if not self.settled or self.query_one("#confirm", Button).disabled:
+        """Answer with the override if the button is armed, else say what is missing."""
+        if self.hopeless or self.changed:
             return
-        self.dismiss(
-            LoadOptions(allow_unsupported_runtime=bool(self.skipped), reserve_gb=self._reserve())
-        )
+        self._wrong = self._lack()
+        if self._wrong:
+            self.redraw()
+        elif not self.settled:
+            self.swallowed()
+        else:
+            skip = bool(self.skipped)
+            self.dismiss(LoadOptions(allow_unsupported_runtime=skip, reserve_gb=self._reserve()))

@@ -21,6 +21,7 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
 
     Args:
         models: Ids of the models that hold memory, as displayed.
+        relapsing: How many of them are on probation and would be quarantined again.
         requests: How many requests are in flight.
         deaf_s: How long keys count as typed ahead.
         clock: Seconds that never go back.
@@ -38,12 +39,14 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
         models: Sequence[str],
         requests: int,
         *,
+        relapsing: int = 0,
         deaf_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__("Stop the engine and leave?", deaf_s=deaf_s, clock=clock)
         self._models = tuple(models)
         self._requests = requests
+        self._relapsing = relapsing
 
     def compose(self) -> ComposeResult:
         """What would end, then Back and Stop."""
@@ -67,6 +70,9 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
         if count > _NAMED:
             lines.append((Cell(f"   and {count - _NAMED} more", "dim"),))
         lines.append(())
+        if self._relapsing:
+            text = f"{self._relapsing} on probation would go back to quarantine."
+            lines += paragraph(text, self.inner, "warn")
         if self._requests:
             are = "1 request is" if self._requests == 1 else f"{self._requests} requests are"
             lines += paragraph(f"{are} in flight and would be cancelled.", self.inner, "bad")
@@ -86,6 +92,8 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
         """Answer stop, unless it is too early to be meant."""
         if self.settled:
             self.dismiss("stop")
+        else:
+            self.swallowed()
 
     def action_cancel(self) -> None:
         """Answer back."""

@@ -35,7 +35,7 @@ def conversation_with(app: App[None], model_id: str) -> Conversation:
 
 
 class ChatScreen(Page):
-    """Talks to one model. ``esc`` cancels a running answer, then leaves.
+    """Talks to one model. ``esc`` cancels a running answer; the next leaves, ended or not.
 
     Args:
         model_id: Whom to ask.
@@ -47,7 +47,8 @@ class ChatScreen(Page):
         Binding("escape", "app.command('back')", "back", id="chat.back", show=False),
         Binding("f1", "app.command('help')", "help", id="chat.help", show=False),
         Binding("f6,y", "copy_answer", "copy", id="chat.copy", show=False),
-        Binding("ctrl+o", "settings", "settings", id="chat.settings", show=False),
+        Binding("ctrl+o", "app.command('settings')", "settings", id="chat.settings", show=False),
+        Binding("ctrl+p", "app.command_palette", "palette", id="chat.palette", show=False),
         Binding("up,k", "scroll('up')", "up", id="chat.up", show=False),
         Binding("down,j", "scroll('down')", "down", id="chat.down", show=False),
         Binding("pageup", "scroll('page_up')", "page up", id="chat.page_up", show=False),
@@ -60,7 +61,6 @@ class ChatScreen(Page):
         ("ctrl+j", "new line"),
         ("ctrl+o", "settings"),
         ("f6", "copy"),
-        ("f1", "help"),
     )
     where = CHAT
 
@@ -82,7 +82,10 @@ class ChatScreen(Page):
                 field = Input(value, id=name, compact=True, max_length=4000)
                 field.cursor_blink = False
                 yield field
-        yield Composer(id="composer")
+        composer = Composer(id="composer")
+        composer.text = self.conversation.draft
+        composer.move_cursor(composer.document.end)
+        yield composer
         yield FooterLine(id="footer")
 
     def _settings(self) -> tuple[tuple[str, str, str], ...]:
@@ -106,7 +109,10 @@ class ChatScreen(Page):
     @property
     def back_word(self) -> str:
         """What esc does now."""
-        return "back" if self.conversation.running is None else "cancel"
+        running = self.conversation.running
+        if running is None:
+            return "back"
+        return "cancel" if running.cancelled_at is None else "leave"
 
     def draw(self, width: int, now: float) -> Drawing:
         """The transcript, with the model's state in the frame."""
@@ -147,7 +153,7 @@ class ChatScreen(Page):
         if not question.strip():
             return
         if self.conversation.running is not None:
-            self.lmx.report("it is still answering; esc cancels", "warn")
+            self.lmx.report(f"it has not ended yet; esc {self.back_word}s", "warn")
             return
         try:
             self._read_settings()
@@ -217,22 +223,24 @@ class ChatScreen(Page):
     # Keys
 
     def _cancel(self) -> bool:
-        """Cancel the running answer; False if there is none."""
-        if self.conversation.running is None:
+        """Ask the running answer to end; False if there is none, or it has been asked already."""
+        running = self.conversation.running
+        if running is None or running.cancelled_at is not None:
             return False
+        running.cancelled_at = self.lmx.clock()
         if self._stream is not None:
             self._stream.cancel()
         else:
             self.workers.cancel_group(self, "chat")
+        self.redraw()
         return True
 
     def command_back(self) -> None:
-        """Cancel, else close the settings, else leave."""
-        if self._cancel():
-            return
-        if self.query_one("#settings").has_class("-open"):
-            self.action_settings()
-        else:
+        """Cancel, else leave. An answer that does not end is left to the engine: a model that
+        hangs may take minutes to be found out."""
+        if not self._cancel():
+            with suppress(FieldError):
+                self._read_settings()
             self.app.pop_screen()
 
     def command_interrupt(self) -> None:
@@ -240,12 +248,20 @@ class ChatScreen(Page):
         if not self._cancel():
             self.lmx.report("esc leaves the chat, ctrl+q quits")
 
-    def action_settings(self) -> None:
+    def command_settings(self) -> None:
         """Show or hide temperature, length and system prompt."""
         row = self.query_one("#settings")
         row.toggle_class("-open")
         opened = row.has_class("-open")
         self.query_one("#temperature" if opened else "#composer").focus()
+
+    def command_copy_answer(self) -> None:
+        """The palette's way to copy."""
+        self.action_copy_answer()
+
+    @on(Composer.Changed)
+    def _keep_draft(self, event: Composer.Changed) -> None:
+        self.conversation.draft = event.text_area.text
 
     def action_copy_answer(self) -> None:
         """Copy the newest answer."""
@@ -270,7 +286,7 @@ class ChatScreen(Page):
         event.stop()
         with suppress(FieldError):
             self._read_settings()
-            self.action_settings()
+            self.command_settings()
 
     @on(Composer.Scrolled)
     def _scrolled(self, event: Composer.Scrolled) -> None:

@@ -21,6 +21,7 @@ from console.presenter import (
     header_line,
     notice_lines,
     present,
+    simulated_ids,
     visible,
 )
 from console.widgets.canary import CanaryPanel
@@ -81,6 +82,9 @@ class DashboardScreen(Screen[None]):
         self.query_one(RegistryPanel).title("Registry")
         self.watch(self.app, "snapshot", self._on_snapshot)
         self.watch(self.app, "news", self._on_news, init=False)
+        for kind in (ModelsPanel, CanaryPanel, QuarantinePanel):
+            panel = self.query_one(kind)
+            self.watch(panel, "scroll_y", panel.place, init=False)
         self.set_interval(1.0, self.redraw, name="second")
 
     # Drawing
@@ -105,14 +109,14 @@ class DashboardScreen(Screen[None]):
         self._keep_selection(snapshot)
         options = self._options(now)
         picture = present(snapshot, options)
-        models.title(picture.models_title, picture.models_subtitle)
         models.show_models(picture.ids, picture.rows, picture.heading, self.target_id)
+        models.title(picture.models_title, picture.models_subtitle, placed=True)
         canary = self.query_one(CanaryPanel)
-        canary.title(picture.canary_title)
         canary.show(picture.canary)
+        canary.title(picture.canary_title, placed=True)
         quarantine = self.query_one(QuarantinePanel)
-        quarantine.title(picture.quarantine_title)
         quarantine.show(picture.quarantine)
+        quarantine.title(picture.quarantine_title, placed=True)
         self.query_one(RegistryPanel).show(picture.registry)
         self.query_one(NoteLines).show(picture.note)
         pulse, width = app.pulse, self.size.width
@@ -126,11 +130,12 @@ class DashboardScreen(Screen[None]):
         news = headline(snapshot, app.news, now)
         if news is not None:
             line = event_line(
-                *(news.ts, news.model_id, news.message, news.level, width, now, app.glyphs)
+                *(news.ts, news.model_id, news.message, news.level, width, now, app.glyphs),
+                simulated=news.model_id in simulated_ids(snapshot),
             )
             self.query_one(EventLine).show((line,))
-        if app.screen is self:
-            self.query_one(FooterLine).show((footer_line(app.selection(), width),))
+        # Behind a dialog, too: the size may change there.
+        self.query_one(FooterLine).show((footer_line(app.selection(self), width),))
 
     def _options(self, now: float) -> ViewOptions:
         side = self.query_one(CanaryPanel).size.width or self.query_one(QuarantinePanel).size.width

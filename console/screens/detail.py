@@ -9,6 +9,7 @@ from console.commands import DETAIL
 from console.dossier import dossier_of
 from console.line import Cell, Line, shorten, tidy
 from console.screens.page import MOVES, Drawing, Page
+from console.status import SIMULATED
 
 JUMPS = (
     ("1", "model"),
@@ -51,8 +52,10 @@ class DetailScreen(Page):
         model_id, glyphs = self.target_id or "", self.glyphs
         snapshot = self.lmx.snapshot
         model = snapshot.model(model_id)
-        name = shorten(tidy(model_id, ascii_only=glyphs.ascii_only), width - 12, glyphs.ellipsis)
-        title = f"Model {glyphs.dot} {name}"
+        mark = f" {SIMULATED}" if model is not None and model.simulated else ""
+        room = width - 12 - len(mark)
+        name = shorten(tidy(model_id, ascii_only=glyphs.ascii_only), room, glyphs.ellipsis)
+        title = f"Model {glyphs.dot} {name}{mark}"
         if model is None:
             gone: Line = (Cell(" this model is no longer in the catalog", "warn"),)
             return Drawing(title, [gone])

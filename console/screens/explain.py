@@ -57,7 +57,10 @@ class ExplainScreen(Page):
         """Verdict, what it was asked about, every check."""
         glyphs, answer = self.glyphs, self.answer
         model_id = tidy(self.target_id or "", ascii_only=glyphs.ascii_only)
-        title = f"Explain {glyphs.dot} {shorten(model_id, width - 14, glyphs.ellipsis)}"
+        model = self.lmx.snapshot.model(self.target_id or "")
+        mark = "  sim" if model is not None and model.simulated else ""
+        room = width - 14 - len(mark)
+        title = f"Explain {glyphs.dot} {shorten(model_id, room, glyphs.ellipsis)}{mark}"
         lines: list[Line]
         if answer is None:
             lines = [(Cell(" asking the gate", "dim"),)]

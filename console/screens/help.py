@@ -28,8 +28,6 @@ ELSEWHERE = (
     ("tab", "in a dialog or the chat: next field"),
     ("esc", "in the chat: cancel the answer, then leave"),
     ("ctrl+j", "in the chat: new line"),
-    ("ctrl+o", "in the chat: temperature, length, system prompt"),
-    ("f6", "in the chat: copy the last answer"),
     ("f", "in the log: follow the newest line"),
     ("x", "in the requests: cancel the chosen one"),
     ("2-6", "in the details: go to a section"),

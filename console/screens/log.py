@@ -4,18 +4,22 @@ from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import ClassVar
 
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from console.bindings import bindings_for
 from console.commands import LOG
-from console.line import Line
-from console.presenter import event_line
+from console.line import Cell, Line
+from console.presenter import event_line, notices_whole, simulated_ids
 from console.screens.listing import Listing
-from console.screens.page import MOVES
+from console.screens.page import MOVES, Drawing
+from console.widgets.header import NoticeLines
 from engine import Event
 
 KEPT = 10_000
 """Events a screen keeps; the files hold the rest."""
+_EVENT_ROWS = 8
+"""Rows of the screen that notices never take from header, foot and the newest events."""
 
 
 class LogScreen(Listing):
@@ -39,12 +43,41 @@ class LogScreen(Listing):
         self._drawn_for = (0, 0)
         self._rows: list[tuple[Hashable, Line]] = []
         self._seen: Hashable = None
+        self._simulated: frozenset[str] = frozenset()
+
+    def compose(self) -> ComposeResult:
+        """The lasting notices whole, over the sheet: they do not scroll away."""
+        header, *rest = super().compose()
+        yield header
+        yield NoticeLines(id="notices")
+        yield from rest
+
+    def draw(self, width: int, now: float) -> Drawing:
+        """The notices, then the events."""
+        self._show_notices()
+        return super().draw(width, now)
+
+    def _show_notices(self) -> None:
+        size, glyphs = self.size, self.glyphs
+        lines = notices_whole(self.lmx.snapshot, size.width, glyphs)
+        room = max(size.height - _EVENT_ROWS, 1)
+        if len(lines) > room:
+            left = len(lines) - room + 1
+            more = f" {glyphs.ellipsis} {left} more lines: the terminal is too low"
+            lines = (*lines[: room - 1], (Cell(more, "warn"),))
+        panel = self.query_one(NoticeLines)
+        panel.styles.height = len(lines)
+        panel.show(lines)
 
     def rows(self, width: int, now: float) -> Sequence[tuple[Hashable, Line]]:
         """One line for each event that the search lets through."""
         self._take()
         last = self._events[-1].seq if self._events else 0
-        seen = (last, self.filter, self.follow, width, int(now // 86_400))
+        simulated = simulated_ids(self.lmx.snapshot)
+        if simulated != self._simulated:
+            self._simulated = simulated
+            self._lines.clear()
+        seen = (last, self.filter, self.follow, width, int(now // 86_400), simulated)
         if seen == self._seen:
             return self._rows
         found = [e for e in self._events if self.matches(e.model_id, e.message, e.kind, e.actor)]
@@ -64,7 +97,11 @@ class LogScreen(Listing):
         line = self._lines.get(event.seq)
         if line is None:
             about = (event.ts, event.model_id, event.message, event.level)
-            line = self._lines[event.seq] = event_line(*about, width, now, self.glyphs)
+            line = self._lines[event.seq] = event_line(
+                *(*about, width, now, self.glyphs),
+                actor=event.actor,
+                simulated=event.model_id in self._simulated,
+            )
             if len(self._lines) > 2 * KEPT:
                 self._lines.clear()
         return line

@@ -10,9 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from console.commands import Command, commands_on
-from console.line import Cell, Line, width_of
+from console.line import Cell, Line, cut, tidy, width_of
+from console.news import answer_on
 from console.presenter import header_line
 from console.status import Glyphs
+from console.widgets.event_line import EventLine
 from console.widgets.footer import FooterLine
 from console.widgets.header import HeaderLine
 from console.widgets.lines import LinePanel
@@ -75,7 +77,9 @@ class Page(Screen[None]):
 
     def on_mount(self) -> None:
         """Follow the snapshot; ages and countdowns once a second."""
+        self.mount(EventLine(id="answer"), before="#footer")
         self.watch(self.app, "snapshot", self.redraw, init=False)
+        self.watch(self.app, "news", self._say, init=False)
         self.watch(self.sheet, "scroll_y", self._place, init=False)
         self.set_interval(1.0, self.redraw, name="second")
 
@@ -112,9 +116,21 @@ class Page(Screen[None]):
         head = header_line(app.snapshot, pulse, width, period, app.glyphs)
         self.query_one(HeaderLine).show((head,))
         self.set_class(pulse.stale, "-stale")
-        if app.screen is self:
-            self.query_one(FooterLine).show((self._foot(width),))
+        self.query_one(FooterLine).show((self._foot(width),))
+        self._say()
         self.drawn()
+
+    def _say(self) -> None:
+        """The answer to the operator's last key, on a line that is there no longer than it is."""
+        app, glyphs = self.lmx, self.glyphs
+        news = answer_on(app.news, self.where, app.clock())
+        for line in self.query("#answer").results(EventLine):
+            line.set_class(news is not None, "-open")
+            if news is not None:
+                text = tidy(news.message, ascii_only=glyphs.ascii_only)
+                style = {"warn": "warn", "error": "bad"}.get(news.level, "text")
+                text = cut(f" {text}", self.size.width - 1, glyphs.ellipsis)
+                line.show(((Cell(text, style),),))
 
     def drawn(self) -> None:
         """Called after each drawing."""
@@ -135,12 +151,13 @@ class Page(Screen[None]):
 
     def _foot(self, width: int) -> Line:
         """The keys that work here, back first and help always."""
-        selection = self.lmx.selection()
+        selection = self.lmx.selection(self)
         commands = sorted(
             (c for c in commands_on(self.where) if c.rank and c.refusal(selection) is None),
             key=_rank,
         )
-        keys = [("esc", self.back_word), *self.KEYS, *((c.shown_key, c.title) for c in commands)]
+        offered = ((c.key_on(self.where), c.title) for c in commands)
+        keys = [("esc", self.back_word), *self.KEYS, *(entry for entry in offered if entry[0])]
         spare = len(keys) - 1
         cells = _key_cells(keys)
         while width_of(cells) > width and spare > 1:

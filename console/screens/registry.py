@@ -7,8 +7,8 @@ from textual.binding import BindingType
 
 from console.bindings import bindings_for
 from console.commands import REGISTRY
-from console.line import Cell, Line, left
-from console.panels import registry_lines
+from console.line import Line
+from console.panels import registry_heading, registry_lines
 from console.screens.listing import Listing
 from console.screens.page import MOVES
 from engine import RegistryRow
@@ -49,11 +49,8 @@ class RegistryScreen(Listing):
         return f"Registry {self._shown:,} of {total:,}", subtitle
 
     def heading(self, width: int) -> Line:
-        """The columns of ``console.panels.registry_lines``."""
-        name = min(max(width * 26 // 100, 12), 32)
-        version = min(max(width * 20 // 100, 8), 28)
-        text = f" {'TIME':8} {'':5}{left('MODEL', name)}  {left('BACKEND', version)}  REASON"
-        return (Cell(text, "head"),)
+        """The column heads."""
+        return registry_heading(width)
 
     @property
     def target_id(self) -> str | None:  # type: ignore[override]

@@ -10,6 +10,7 @@ from console.commands import REQUESTS
 from console.line import Cell, Line, left, right, shorten, tidy
 from console.screens.listing import Listing
 from console.screens.page import MOVES
+from console.status import SIMULATED
 from console.units import span_text
 from engine import EngineError, RequestView
 
@@ -42,13 +43,17 @@ class RequestsScreen(Listing):
             shown = tidy(text, ascii_only=glyphs.ascii_only)
             return left(shorten(shown, columns, glyphs.ellipsis), columns)
 
+        asked = self.lmx.snapshot.model(request.model_id)
+        simulated = asked is not None and asked.simulated
+        mark = len(SIMULATED) + 1 if simulated else 0
         phase = request.phase
         if phase == "prefill":
             phase = f"prefill {request.prefilled:,} of {request.prompt_tokens:,}"
         style = {"queued": "idle", "prefill": "busy", "decode": "ok"}.get(request.phase, "text")
         return (
             Cell(" " + name(request.client, client) + "  ", "name"),
-            Cell(name(request.model_id, model) + "  ", "text"),
+            Cell(name(request.model_id, model - mark), "text"),
+            Cell(f" {SIMULATED}  " if simulated else "  ", "sim" if simulated else "text"),
             Cell(left(tidy(phase), _PHASE), style),
             Cell(right(f"{request.generated:,}", _TOKENS), "text"),
             Cell(right(span_text(now - request.started_at), _AGE), "dim"),

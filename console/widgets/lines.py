@@ -47,6 +47,7 @@ class LinePanel(ScrollView, can_focus=True, inherit_bindings=False):
         self._lines: tuple[Line, ...] = ()
         self._heading: Line | None = None
         self._cursor: int | None = None
+        self._subtitle, self._placed = "", False
         self._shown_title = ""
         self._shown_subtitle = ""
 
@@ -55,14 +56,30 @@ class LinePanel(ScrollView, can_focus=True, inherit_bindings=False):
         """What is shown now."""
         return self._lines
 
-    def title(self, text: str, subtitle: str = "") -> None:
-        """Set the border's titles, as plain text, if they changed."""
+    def title(self, text: str, subtitle: str = "", *, placed: bool = False) -> None:
+        """Set the border's titles, as plain text, if they changed.
+
+        Args:
+            placed: Say behind the subtitle which lines are in sight, while not all of them are.
+                Call it after :meth:`show`.
+        """
         if text != self._shown_title:
             self._shown_title = text
             self.border_title = Content(text)
-        if subtitle != self._shown_subtitle:
-            self._shown_subtitle = subtitle
-            self.border_subtitle = Content(subtitle) if subtitle else None
+        self._subtitle, self._placed = subtitle, placed
+        self.place()
+
+    def place(self) -> None:
+        """Bring the subtitle up to date with what is in sight."""
+        parts, room = [self._subtitle], self.size.height - self._top
+        if self._placed and len(self._lines) > room > 0:
+            top = int(self.scroll_offset.y)
+            last = min(top + room, len(self._lines))
+            parts.append(f"{top + 1}-{last} of {len(self._lines):,}")
+        text = "  ".join(part for part in parts if part)
+        if text != self._shown_subtitle:
+            self._shown_subtitle = text
+            self.border_subtitle = Content(text) if text else None
 
     def show(
         self, lines: Sequence[Line], *, heading: Line | None = None, cursor: int | None = None

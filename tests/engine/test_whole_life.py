@@ -46,7 +46,8 @@ class WholeLife(RuleBasedStateMachine):
     def write_model(self) -> None:
         model = self.folder / "models" / MODEL
         model.mkdir(parents=True, exist_ok=True)
-        script: dict[str, Any] = {"kind": "simulated", "weights_gb": 1, "context": 512 + self.content}
+        context = 512 + self.content
+        script: dict[str, Any] = {"kind": "simulated", "weights_gb": 1, "context": context}
         (model / "simulated.json").write_text(
             json.dumps(script | {"backend_version": self.version})
         )

@@ -9,7 +9,7 @@ from console.screens.composer import Composer
 from console.screens.dashboard import DashboardScreen
 from engine import ChatDelta, ChatEnd, ChatTurn, Code, Decision
 from tests.console import gallery
-from tests.console.scripted import Call, ScriptedEngine, ScriptedStream
+from tests.console.scripted import Call, Clock, ScriptedEngine, ScriptedStream
 from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, plain, settle, until
 
 Build = Callable[..., LmxApp]
@@ -245,3 +245,102 @@ async def test_a_long_answer_follows_until_the_reader_scrolls_up(console: Build)
         assert "line 79" not in plain(app)
         await pilot.resize_terminal(120, 36)
         await settle(pilot)
+
+
+class DeafStream(ScriptedStream):
+    """A worker that hangs: whatever it is asked, it never answers."""
+
+    def cancel(self) -> None:
+        self.cancelled = asyncio.Event()
+        self.asked_to_end = True
+
+
+async def test_a_stream_that_never_ends_does_not_keep_the_operator(console: Build) -> None:
+    stream = DeafStream([ChatDelta("half an", 2)], hold=True)
+    app = console(engine(stream))
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, ChatScreen(MODEL))
+        await pilot.press(*"Hi", "enter")
+        await until(pilot, lambda: "half an" in plain(app))
+        await pilot.press("escape")
+        await settle(pilot)
+        assert stream.asked_to_end
+        assert "cancelling" in plain(app)
+        assert "esc leave" in plain(app)
+        await pilot.press("ctrl+c")
+        await settle(pilot)
+        assert isinstance(app.screen, ChatScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
+        await until(pilot, lambda: done(app))
+        await open_screen(app, pilot, ChatScreen(MODEL))
+        assert "cancelled" in plain(app)
+        await pilot.press(*"on", "enter")
+        await until(pilot, lambda: "It works." in plain(app))
+
+
+async def test_silence_is_told_instead_of_an_old_speed(console: Build) -> None:
+    clock = Clock()
+    stream = ScriptedStream([ChatDelta("one", 1), ChatDelta(" two", 9)], hold=True)
+    app = console(engine(stream), clock=clock)
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, ChatScreen(MODEL))
+        await pilot.press(*"Hi", "enter")
+        await until(pilot, lambda: "one two" in plain(app))
+        clock.advance(7)
+        app.screen.redraw()  # type: ignore[attr-defined]
+        await settle(pilot)
+        assert "silent for 7 s" in plain(app)
+        assert "tok/s" not in plain(app)
+
+
+async def test_a_draft_is_kept_and_open_settings_cost_no_escape(console: Build) -> None:
+    app = console(engine())
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, ChatScreen(MODEL))
+        await pilot.press(*"half a thought", "ctrl+o", "escape")
+        await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
+        await open_screen(app, pilot, ChatScreen(MODEL))
+        assert app.screen.query_one(Composer).text == "half a thought"
+        await pilot.press(*"!", "enter")
+        await until(pilot, lambda: done(app) and "half a thought!" in plain(app))
+        assert conversation_with(app, MODEL).draft == ""
+
+
+async def test_answers_to_the_operator_are_one_line_that_fades_and_stays_here(
+    console: Build,
+) -> None:
+    clock = Clock()
+    app = console(engine(), clock=clock)
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, ChatScreen(MODEL))
+        for _ in range(3):
+            await pilot.press("f6")
+        await settle(pilot)
+        assert plain(app).count("nothing to copy yet") == 1
+        assert not list(app._notifications)
+        assert "Say something" in plain(app)
+        clock.advance(6)
+        app.screen.redraw()  # type: ignore[attr-defined]
+        await settle(pilot)
+        assert "nothing to copy yet" not in plain(app)
+        await pilot.press("f6", "escape")
+        await until(pilot, lambda: isinstance(app.screen, DashboardScreen))
+        await settle(pilot)
+        assert "nothing to copy yet" not in plain(app)
+
+
+async def test_the_palette_lists_what_the_chat_can_do(console: Build) -> None:
+    app = console(engine())
+    async with app.run_test(size=(100, 40)) as pilot:
+        await open_screen(app, pilot, ChatScreen(MODEL))
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: "copy answer" in plain(app))
+        for word in ("settings", "cancel answer", "help", "quit", "(f6)"):
+            assert word in plain(app)
+        await pilot.press(*"zzzz")
+        await until(pilot, lambda: "No matches found" in plain(app))
+        await pilot.press(*["backspace"] * 4, *"settings")
+        await until(pilot, lambda: "No matches" not in plain(app) and "settings" in plain(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.query_one("#settings").has_class("-open"))

@@ -1,8 +1,10 @@
 """The confirm dialog: nothing dangerous happens by a key that was not meant for it."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from textual.events import Key
 from textual.widgets import Button
 
 from console.app import LmxApp
@@ -10,7 +12,7 @@ from console.modals.confirm import ConfirmDialog
 from engine import Readiness
 from tests.console import gallery
 from tests.console.scripted import Clock, ScriptedEngine, snapshot_of
-from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, plain, settle
+from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, plain, settle, until
 
 Build = Callable[..., LmxApp]
 LINES = ("MiniMax-M2.5-4bit is routable.", "2 in flight will drain first:")
@@ -107,3 +109,55 @@ async def test_a_hostile_name_stays_text_and_survives_a_resize(console: Build) -
         await pilot.resize_terminal(60, 16)
         await settle(pilot)
         assert "Cancel" in plain(app)
+
+
+async def test_a_yes_in_one_burst_with_the_command_reaches_nobody_and_leaves_a_sign(
+    console: Build,
+) -> None:
+    engine = ScriptedEngine(snapshot_of(gallery.routable()))
+    app = console(engine)
+    copied: list[str] = []
+    app.copy = copied.append  # type: ignore[method-assign, assignment]
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        for key in "uy":
+            app.post_message(Key(key, key))
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await settle(pilot)
+        assert copied == []
+        assert engine.asked("unload") == []
+        assert "press again" in plain(app)
+
+
+async def test_keys_after_a_command_that_asks_nothing_are_not_lost(console: Build) -> None:
+    engine = ScriptedEngine(snapshot_of(gallery.quarantined(), gallery.routable()))
+    app = console(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        for key in "rj":
+            app.post_message(Key(key, key))
+        await until(pilot, lambda: bool(engine.asked("release")))
+        await until(pilot, lambda: app.selection().model == gallery.routable())
+
+
+async def test_an_unload_on_probation_says_where_it_ends(console: Build) -> None:
+    app = console(ScriptedEngine(snapshot_of(gallery.routable(probation=True))))
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.press("u")
+        await until(pilot, lambda: "back into quarantine" in plain(app))
+
+
+async def test_the_answer_to_r_is_there_at_once(console: Build) -> None:
+    engine, waiting = ScriptedEngine(snapshot_of(gallery.quarantined())), asyncio.Event()
+
+    async def slow(*args: object, **options: object) -> None:
+        await waiting.wait()
+
+    engine.release = slow  # type: ignore[method-assign]
+    app = console(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.press("r")
+        await until(pilot, lambda: "asking the gate" in plain(app))
+        waiting.set()

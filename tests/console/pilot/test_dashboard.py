@@ -89,12 +89,14 @@ async def test_load_carries_the_version_of_the_key_press(console: Build) -> None
         await select(pilot, "Qwen3-8B-Q4_K_M")
         await pilot.press("l")
         await settle(pilot)
-        assert isinstance(app.screen, LoadDialog)
+        dialog = app.screen
+        assert isinstance(dialog, LoadDialog)
         # The world moves on while the dialog is open: the target does not.
         engine.change("Qwen3-8B-Q4_K_M", readiness=Readiness.ADMITTED)
         dashboard(app).target_id = "broken-13B"
         await settle(pilot)
-        await answer(app, pilot, LoadOptions(context=8192))
+        await dialog._load(LoadOptions(context=8192))
+        await answer(app, pilot, None)
         (call,) = engine.asked("load")
         assert call.model_id == "Qwen3-8B-Q4_K_M"
         assert call.arguments["expect"] == 3
@@ -430,7 +432,7 @@ async def test_an_engine_that_cannot_start_is_said_on_screen(console: Build) -> 
     app = console(engine)
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
-        assert "did not start: PermissionError: no home" in shown(app)
+        assert "did not start: PermissionError: no home" in shown(app, "#notices")
 
 
 async def test_the_palette_runs_a_command(console: Build) -> None:

@@ -36,13 +36,25 @@ async def test_everything_known_of_a_quarantined_model(console: Build) -> None:
         await open_screen(app, pilot, DetailScreen(KIMI))
         text = plain(app)
         for word in (
-            *("quarantined", "crash_loop:3 SIGABRT", "you may release it (r) in 4:12"),
+            *(
+                "quarantined",
+                "model_unstable",
+                "3 strikes: SIGABRT",
+                "you may release it (r) in 4:12",
+            ),
             *("/models/Kimi-K2.5-3bit", "mlx-lm 0.32.2, mlx 0.32.4", "32,768 trained"),
-            *("handshake", "46.2 tok/s", "362 GB", "371 GB", "cache 18 GB for 32,768 tokens"),
+            *(
+                "handshake",
+                "46.2 tok/s",
+                "ran 14:02:10, before it died",
+                "362 GB",
+                "cache 18 GB for 32,768 tokens",
+            ),
             *("canary_pending → routable", "third strike (engine)", "SIGABRT exit code 134"),
             *("prefill 41k tok, client openclaw-3", "first line", "last line"),
         ):
             assert word in text, word
+        assert "371 GB" not in text, "no worker holds it any more"
 
 
 async def test_sections_open_by_key_and_by_argument(console: Build) -> None:
@@ -55,7 +67,7 @@ async def test_sections_open_by_key_and_by_argument(console: Build) -> None:
         assert "handshake" in plain(app)
         await pilot.press("3")
         await settle(pilot)
-        assert "crash_loop:3 SIGABRT" in plain(app)
+        assert "3 strikes: SIGABRT" in plain(app)
         await pilot.press("6")
         await settle(pilot)
         assert "last line" in plain(app)
@@ -73,6 +85,19 @@ async def test_it_follows_the_model_and_says_when_it_is_gone(console: Build) -> 
         engine.set(models=())
         await settle(pilot)
         assert "no longer in the catalog" in plain(app)
+
+
+async def test_a_failed_canary_a_probation_and_a_simulation_are_named(console: Build) -> None:
+    failed = gallery.quarantined("a", evidence=gallery.evidence("a", "canary: perplexity"))
+    trying = gallery.routable("b", probation=True, simulated=True)
+    app = console(ScriptedEngine(snapshot_of(failed, trying)))
+    async with app.run_test(size=TALL) as pilot:
+        await open_screen(app, pilot, DetailScreen("a"))
+        assert "model_canary_failed" in plain(app)
+        await pilot.press("escape")
+        await open_screen(app, pilot, DetailScreen("b"))
+        assert "Model · b sim" in plain(app)
+        assert "puts it back into quarantine" in plain(app)
 
 
 async def test_its_keys_act_on_its_model(console: Build) -> None:

@@ -5,13 +5,24 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from textual.events import Key
 from textual.widgets import Input
 
 from console.app import LmxApp
 from console.modals.fields import FieldError, number_of, seconds_of, tokens_of
-from console.modals.load import Explain, LoadDialog
+from console.modals.load import Explain, Load, LoadDialog
 from console.room import room_for
-from engine import Backend, Explanation, LoadOptions, MemoryEstimate, MemoryView, RuntimeView
+from console.screens.dashboard import DashboardScreen
+from engine import (
+    Backend,
+    Code,
+    EngineError,
+    Explanation,
+    LoadOptions,
+    MemoryEstimate,
+    MemoryView,
+    RuntimeView,
+)
 from tests.console import gallery
 from tests.console.scripted import GB, ScriptedEngine, snapshot_of
 from tests.console.stage import (
@@ -39,7 +50,11 @@ def gate(*blockers: object, heard: list[LoadOptions] | None = None) -> Explain:
     return explain
 
 
-def dialog(explain: Explain, **changes: object) -> LoadDialog:
+async def take(options: LoadOptions) -> None:
+    """An engine that takes every load."""
+
+
+def dialog(explain: Explain, load: Load = take, **changes: object) -> LoadDialog:
     model = replace(MODEL, **changes)  # type: ignore[arg-type]
     snapshot = snapshot_of(
         model,
@@ -50,7 +65,7 @@ def dialog(explain: Explain, **changes: object) -> LoadDialog:
             RuntimeView("installed", Backend.MLX, "mlx-lm 0.32.2"),
         ),
     )
-    return LoadDialog(model, snapshot, explain, debounce_s=0.0)
+    return LoadDialog(model, snapshot, explain, load, debounce_s=0.0)
 
 
 async def test_plain_enter_loads_with_the_settings(console: Build) -> None:
@@ -64,20 +79,25 @@ async def test_plain_enter_loads_with_the_settings(console: Build) -> None:
         assert answers == [LoadOptions()]
 
 
-async def test_enter_before_the_gate_answered_waits_for_it(console: Build) -> None:
-    asked = asyncio.Event()
+async def test_enter_before_the_gate_answered_asks_the_engine_at_once(console: Build) -> None:
+    asked, taken = asyncio.Event(), asyncio.Event()
 
     async def slow(options: LoadOptions) -> Explanation:
         await asked.wait()
         return report(MODEL)
 
+    async def load(options: LoadOptions) -> None:
+        await taken.wait()
+
     app = console(ScriptedEngine(snapshot_of(MODEL)))
     async with app.run_test(size=SIZE) as pilot:
-        answers = await open_screen(app, pilot, dialog(slow))
+        answers = await open_screen(app, pilot, dialog(slow, load))
         assert "asking the gate" in plain(app)
         await pilot.press("enter")
+        await settle(pilot)
+        assert "loading: asking the gate" in plain(app)
         assert answers == []
-        asked.set()
+        taken.set()
         await until(pilot, lambda: bool(answers))
         assert answers == [LoadOptions()]
 
@@ -103,20 +123,58 @@ async def test_a_broken_runtime_or_another_backend_is_not_offered(console: Build
         assert box.runtimes == ("installed", "next")
 
 
-async def test_a_refusal_is_shown_and_enter_stays(console: Build) -> None:
+async def test_enter_on_a_refused_dialog_asks_the_engine_and_shows_its_answer(
+    console: Build,
+) -> None:
+    engine = ScriptedEngine(snapshot_of(MODEL))
+    engine.explanations[MODEL.id] = report(MODEL, ARCHITECTURE)
+    app = console(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.press("l")
+        await until(pilot, lambda: "refused: model_unsupported_arch" in plain(app))
+        assert "upgrade mlx-lm" in plain(app)
+        fresh = gallery.refusal(Code.INSUFFICIENT_MEMORY, message="9 GB needed, 1 GB free")
+        engine.refusals["load"] = fresh
+        await pilot.press("enter")
+        await until(pilot, lambda: "not loaded, refused: insufficient_memory" in plain(app))
+        (call,) = engine.asked("load")
+        assert call.arguments["expect"] == MODEL.version
+        assert "9 GB needed" in plain(app)
+        engine.refusals.clear()
+        await until(pilot, lambda: not app.screen.query("Button.-active"))
+        await pilot.press("enter")
+        await until(pilot, lambda: not app.screen.is_modal)
+        assert len(engine.asked("load")) == 2
+
+
+async def test_escape_does_not_break_a_load_off_and_its_refusal_is_told(console: Build) -> None:
+    taken = asyncio.Event()
+
+    async def load(options: LoadOptions) -> None:
+        await taken.wait()
+        raise EngineError(gallery.refusal(message="too late"))
+
     app = console(ScriptedEngine(snapshot_of(MODEL)))
     async with app.run_test(size=SIZE) as pilot:
-        answers = await open_screen(app, pilot, dialog(gate(ARCHITECTURE)))
-        text = plain(app)
-        assert "refused: model_unsupported_arch" in text
-        assert "glm_moe_dsa" in text
-        assert "upgrade mlx-lm" in text
-        await pilot.press("enter")
+        await open_screen(app, pilot, dialog(gate(), load))
+        await pilot.press("enter", "escape")
         await settle(pilot)
-        assert answers == []
-        assert "not loaded, refused" in plain(app)
-        await pilot.press("escape")
-        assert answers == [None]
+        assert not app.screen.is_modal
+        taken.set()
+        await until(pilot, lambda: "model_incomplete: too late" in plain(app))
+
+
+async def test_enter_typed_with_the_l_reaches_the_dialog(console: Build) -> None:
+    engine = ScriptedEngine(snapshot_of(MODEL))
+    app = console(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        for key in (Key("l", "l"), Key("enter", "\r")):
+            app.post_message(key)
+        await until(pilot, lambda: len(engine.asked("load")) == 1)
+        await until(pilot, lambda: not app.screen.is_modal)
+        assert isinstance(app.screen, DashboardScreen)
 
 
 async def test_a_value_that_cannot_be_is_told_and_not_loaded(console: Build) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from console.app import LmxApp
 from console.screens.log import KEPT, LogScreen
-from engine import Event
+from engine import Event, Notice
 from tests.console import gallery
-from tests.console.scripted import ScriptedEngine
+from tests.console.scripted import ScriptedEngine, snapshot_of
 from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, plain, settle
 
 Build = Callable[..., LmxApp]
@@ -60,6 +60,40 @@ async def test_it_is_bounded(console: Build) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await open_screen(app, pilot, LogScreen())
         assert f"Log {KEPT:,} of {KEPT:,}" in plain(app)
+
+
+async def test_it_says_who_did_it_and_to_what(console: Build) -> None:
+    long = gallery.event("loading " * 20, "pretender", 1, actor="alice@10.0.0.7")
+    app = console(ScriptedEngine(snapshot_of(gallery.routable("pretender", simulated=True))))
+    app.engine.set(events=(long, gallery.event("nobody's", seq=2, actor="")))  # type: ignore[attr-defined]
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, LogScreen())
+        first, second = (line for line in plain(app).split("\n") if "14:02:11" in line)
+        assert "pretender sim  loading" in first
+        assert first.rstrip("│ ").endswith("  alice@10.0.0.7")
+        assert second.rstrip("│ ").endswith("nobody's")
+
+
+async def test_every_notice_stands_whole_over_the_events(console: Build) -> None:
+    engine = ScriptedEngine(gallery.working())
+    words = [f"notice {i} of a full disk " + "word " * 30 + f"end{i}" for i in range(3)]
+    engine.set(events=events(1, 60), notices=tuple(Notice(w[:8], w, "error") for w in words))
+    app = console(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, LogScreen())
+        told = " ".join(plain(app).split())
+        assert all(" ".join(word.split()) in told for word in words)
+        assert "event number 0060" in told
+        await pilot.press("g")
+        await settle(pilot)
+        assert "end2" in plain(app)
+        engine.set(notices=())
+        await settle(pilot)
+        assert "full disk" not in plain(app)
+        engine.set(notices=tuple(Notice(str(i), "word " * 90) for i in range(9)))
+        await settle(pilot)
+        assert "more lines: the terminal is too low" in plain(app)
+        assert "event number 0001" in plain(app)
 
 
 async def test_hostile_events(console: Build) -> None:

@@ -69,8 +69,7 @@ async def test_what_no_override_skips_keeps_it_locked(console: Build) -> None:
         assert "No override skips:" in text
         assert "31 shards" in text
         assert "download the model again" in text
-        assert not app.screen.query("#name")
-        assert not armed(app)
+        assert not app.screen.query("#name, #confirm")
         await pilot.press("enter")
         assert answers == [None]
 
@@ -102,9 +101,35 @@ async def test_memory_alone_needs_no_override(console: Build) -> None:
 async def test_nothing_to_override(console: Build) -> None:
     app = console(ScriptedEngine(snapshot_of(MODEL)))
     async with app.run_test(size=SIZE) as pilot:
-        await open_screen(app, pilot, dialog())
+        answers = await open_screen(app, pilot, dialog())
         assert "Nothing blocks this model" in plain(app)
-        assert not armed(app)
+        assert not app.screen.query("#confirm")
+        await pilot.resize_terminal(60, 16)
+        await settle(pilot)
+        assert app.screen.query_one("#box").size.height <= 6
+        await pilot.press("enter")
+        assert answers == [None]
+
+
+async def test_the_reason_of_a_signature_is_shown(console: Build) -> None:
+    app = console(ScriptedEngine(snapshot_of(MODEL)))
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, dialog(SIGNATURE))
+        assert SIGNATURE.message in plain(app)
+
+
+async def test_a_wrong_name_and_enter_say_so(console: Build) -> None:
+    app = console(ScriptedEngine(snapshot_of(MODEL)))
+    async with app.run_test(size=SIZE) as pilot:
+        answers = await open_screen(app, pilot, dialog(ARCHITECTURE))
+        await type_name(pilot, app, "GLM-5")
+        await pilot.press("enter")
+        await settle(pilot)
+        assert answers == []
+        assert "that is not its name: type GLM-5-2.5bit" in plain(app)
+        await pilot.press("x")
+        await settle(pilot)
+        assert "that is not its name" not in plain(app)
 
 
 async def test_typed_ahead_and_a_moved_model_do_not_load(console: Build) -> None:

@@ -35,6 +35,15 @@ async def test_rows(console: Build) -> None:
         assert_harmless(text)
 
 
+async def test_a_simulated_model_says_so(console: Build) -> None:
+    scripted = engine()
+    scripted.change("MiniMax-M2.5-4bit", simulated=True)
+    app = console(scripted)
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, RequestsScreen())
+        assert "MiniMax-M2.5-4bit sim" in plain(app)
+
+
 async def test_x_cancels_the_chosen_one_even_as_rows_move(console: Build) -> None:
     scripted = engine()
     app = console(scripted)

@@ -7,7 +7,7 @@ from console.modals.confirm import ConfirmDialog
 from console.modals.load import LoadDialog
 from console.modals.override import OverrideDialog
 from console.modals.quit import QuitDialog
-from engine import EngineSnapshot, Explanation, LoadOptions, MemoryEstimate, ModelView
+from engine import EngineError, EngineSnapshot, Explanation, LoadOptions, MemoryEstimate, ModelView
 from tests.console import gallery
 from tests.console.scripted import GB, ScriptedEngine, snapshot_of
 from tests.console.stage import (
@@ -42,7 +42,11 @@ def load_dialog(model: ModelView, explanation: Explanation) -> LoadDialog:
     async def explain(options: LoadOptions) -> Explanation:
         return explanation
 
-    return LoadDialog(model, full_house(model), explain)
+    async def load(options: LoadOptions) -> None:
+        if explanation.decision is not None:
+            raise EngineError(explanation.decision)
+
+    return LoadDialog(model, full_house(model), explain, load)
 
 
 def test_confirm(console: Build, snap_compare: Compare) -> None:

@@ -4,7 +4,17 @@ import pytest
 
 from console.actions import ACTIONS
 from console.app import LmxApp
-from console.commands import BY_ID, COMMANDS, DASHBOARD, Danger, Selection, commands_on
+from console.commands import (
+    ASKING,
+    BY_ID,
+    CHAT,
+    COMMANDS,
+    DASHBOARD,
+    Danger,
+    Selection,
+    commands_on,
+)
+from console.screens.chat import ChatScreen
 from console.screens.dashboard import DashboardScreen
 from console.widgets.footer import footer_line
 from engine import Code, EngineSnapshot, ModelView
@@ -23,7 +33,7 @@ def test_every_command_is_complete(command: object) -> None:
     assert command.title
     assert command.help
     assert command.where
-    owners = (DashboardScreen, LmxApp)
+    owners = (DashboardScreen, ChatScreen, LmxApp)
     assert command.id in ACTIONS or any(hasattr(o, f"command_{command.id}") for o in owners)
 
 
@@ -82,3 +92,39 @@ def test_the_footer_fits_and_always_shows_help_and_quit(width: int) -> None:
         assert len(text.rstrip()) <= width
         assert "? help" in text
         assert "q quit" in text
+
+
+def test_the_chat_tells_only_keys_that_are_not_typing() -> None:
+    keys = {command.id: command.key_on(CHAT) for command in commands_on(CHAT)}
+    assert keys["help"] == "f1"
+    assert keys["palette"] == "ctrl+p"
+    assert keys["copy_answer"] == "f6"
+    assert keys["quit"] == keys["explain"] == ""
+
+
+def test_before_the_engine_has_started_commands_say_so() -> None:
+    for model in (gallery.model("m"), None):
+        selection = Selection(model, snapshot_of(started=False))
+        for name in (
+            "load",
+            "override",
+            "unload",
+            "hold",
+            "release",
+            "canary",
+            "explain",
+            "rescan",
+        ):
+            assert BY_ID[name].refusal(selection) == "the engine has not started"
+        for name in ("quit", "help", "log"):
+            assert BY_ID[name].refusal(selection) is None
+
+
+def test_a_quarantined_model_is_refused_with_its_code() -> None:
+    selection = Selection(gallery.quarantined(), snapshot_of())
+    for name in ("load", "chat", "canary"):
+        assert (BY_ID[name].refusal(selection) or "").startswith("model_unstable: ")
+
+
+def test_what_asks_is_in_the_table() -> None:
+    assert set(ASKING) <= set(ACTIONS)

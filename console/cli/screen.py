@@ -1,0 +1,53 @@
+"""``lmx`` without a command: the console itself. The only place that imports Textual."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from console.cli.answer import DONE, REFUSED, USAGE, complain
+from console.cli.release import program_version
+
+if TYPE_CHECKING:
+    from engine import Settings
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Declare the console's options."""
+    parser.add_argument("--readonly", action="store_true", help="look, change nothing")
+    parser.add_argument("--theme", help="dark, light, ansi, or a Textual theme")
+    parser.add_argument("--ascii", action="store_true", help="plain ASCII glyphs and borders")
+    parser.add_argument(
+        "--mouse", action=argparse.BooleanOptionalAction, help="mouse; default: off over SSH"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(settings: "Settings", options: argparse.Namespace) -> int:
+    """Open the console; returns the exit code."""
+    from console.terminal import read_terminal
+    from engine import Engine, HomeTaken, HomeUnusable, check_home
+
+    terminal = read_terminal()
+    if not terminal.usable:
+        why = "TERM is dumb" if terminal.tty else "this is no terminal"
+        return complain(f"the console needs a terminal, and {why}; try `lmx models`", USAGE)
+    try:
+        check_home(settings.home)
+    except (HomeTaken, HomeUnusable) as error:
+        return complain(str(error), REFUSED)
+
+    from console.app import LmxApp
+
+    app = LmxApp(
+        engine=Engine(settings),
+        actor=terminal.actor,
+        readonly=options.readonly,
+        theme=options.theme or settings.theme,
+        ascii_only=options.ascii or terminal.ascii_only,
+        no_color=terminal.no_color,
+        tmux=terminal.tmux,
+        refresh_hz=settings.refresh_hz,
+        keymap=settings.keymap,
+        version=program_version(),
+    )
+    app.run(mouse=terminal.mouse if options.mouse is None else options.mouse)
+    return app.return_code or DONE
