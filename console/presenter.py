@@ -15,7 +15,7 @@ from console.rows import heading, model_row
 from console.status import LIVE, SIGNS, SIMULATED, Glyphs, sign_of
 from console.units import bar_text, clock_text, size_text, span_text
 from console.wording import ON_PROBATION, codes_of, reason_words, version_words
-from engine import EngineSnapshot, Event, ModelView, Notice, Readiness
+from engine import Backend, EngineSnapshot, Event, ModelView, Notice, Readiness
 
 STALE_S = 3.0
 """Silence of the engine after which nothing on screen counts as live (facts/textual 3)."""
@@ -266,7 +266,10 @@ def header_line(
             Cell(f" {share * 100:.0f} %"),
             Cell(f" of {size_text(memory.budget)}", "dim"),
         )
+    simulates = any(model.simulated for model in snapshot.models)
     for runtime in snapshot.runtimes:
+        if runtime.backend is Backend.SIMULATED and not simulates:
+            continue  # nobody needs to know of a backend that nothing here runs on
         text = version_words(runtime.version or runtime.name, 40, glyphs.ellipsis)
         text = tidy(text, ascii_only=ascii_only)
         if runtime.error:

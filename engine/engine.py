@@ -77,11 +77,11 @@ class Engine:
                 await asyncio.wait({opening})
                 raise
             self._opened = True
+            self._rooms.services.say("engine_started", f"serving {self._home.path}")
             self._rooms.inventory.judge_leftovers()
             await self.rescan()
             self._started = True
             self._board.changed()
-            self._rooms.services.say("engine_started", f"serving {self._home.path}")
             self._spawn(self._rooms.upkeep.run())
             for spawn in self._rooms.inventory.spawns:
                 self._rooms.services.spares.prepare(spawn)

@@ -202,7 +202,11 @@ def ensure_built(gguf: Path, folder: Path, on_progress: OnProgress) -> None:
     last = ""
     on_progress(0.0, "building")
     with subprocess.Popen(
-        [*command(sys.executable, "engine.backends.starter_build"), str(gguf), str(folder)],
+        [
+            *command(sys.executable, "engine.backends.starter_build", door=True),
+            str(gguf),
+            str(folder),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

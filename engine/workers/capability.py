@@ -21,7 +21,7 @@ from time import time
 
 from engine.text import clean_bytes, clean_line
 from engine.types import Backend, RuntimeView
-from engine.workers.entrance import command
+from engine.workers.entrance import command, path_for
 from engine.workers.process import worker_environment
 
 FILE = "capabilities.json"
@@ -155,7 +155,7 @@ class Capabilities:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=self._environment,
+                env=self._environment | path_for(python),
                 cwd="/",
                 start_new_session=True,
             )

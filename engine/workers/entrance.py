@@ -16,12 +16,27 @@ from types import ModuleType
 _PACKAGE = Path(__file__).absolute().parent.parent
 
 
-def command(python: Path | str, module: str) -> list[str]:
+def command(python: Path | str, module: str, *, door: bool = False) -> list[str]:
     """The command line that runs a module of ours in an interpreter, without its arguments.
 
-    ``-P`` keeps this folder and the current one off the interpreter's path.
+    ``-P`` keeps this folder and the current one off the interpreter's path. This interpreter has
+    ``engine`` by :func:`path_for`; another one comes in by the door.
+
+    Args:
+        door: By the door in any case: a worker cannot tell how it came in itself.
     """
+    if _is_ours(python) and not door:
+        return [str(python), "-P", "-m", module]
     return [str(python), "-P", __file__, module]
+
+
+def path_for(python: Path | str) -> dict[str, str]:
+    """What the environment must say for this interpreter to find ``engine``."""
+    return {"PYTHONPATH": str(_PACKAGE.parent)} if _is_ours(python) else {}
+
+
+def _is_ours(python: Path | str) -> bool:
+    return str(python) == sys.executable
 
 
 class OnlyEngine:

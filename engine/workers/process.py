@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 
-from engine.workers.entrance import command
+from engine.workers.entrance import command, path_for
 from engine.workers.placement import Connection, Spawn, SpawnError
 
 STDERR_TAIL = 64 * 1024
@@ -150,7 +150,7 @@ class LocalPlacement:
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
                 cwd="/",
-                env=self._environment,
+                env=self._environment | path_for(spawn.python),
             )
         except OSError as error:
             ours.close()

@@ -68,6 +68,7 @@ def test_a_killed_console_leaves_no_worker_and_the_next_one_says_so(
     assert all_gone(workers, ORPHAN_S)
     again = open_console()
     again.wait_for("good", "unloaded")
+    again.send("L")
     again.wait_for("ended without unloading")
 
 
