@@ -50,7 +50,7 @@ STOP_LIMIT_S = 10.0
 """An engine that has not stopped by then is left behind; its workers end by themselves."""
 HANG_UP_S, HANG_UP_GRACE_S = 1.6, 0.4
 """A hang-up ends the process so soon after the signal, but leaves it so long after the engine has
-stopped: Textual may wait for ever on a terminal that is gone (facts/textual 0.3)."""
+stopped: Textual may wait for ever on a terminal that is gone."""
 
 
 class LmxApp(App[None], inherit_bindings=False):

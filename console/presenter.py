@@ -18,7 +18,7 @@ from console.wording import ON_PROBATION, codes_of, reason_words, version_words
 from engine import Backend, EngineSnapshot, Event, ModelView, Notice, Readiness
 
 STALE_S = 3.0
-"""Silence of the engine after which nothing on screen counts as live (facts/textual 3)."""
+"""Silence of the engine after which nothing on screen counts as live."""
 
 SORTS = ("name", "state", "size")
 _RANK = {
@@ -114,8 +114,8 @@ def visible(snapshot: EngineSnapshot, options: ViewOptions) -> tuple[ModelView, 
 def beat(snapshot: EngineSnapshot) -> Hashable:
     """Everything of a snapshot that is a state and not a figure.
 
-    When it changes the screen repaints at once; figures wait for the next whole second
-    (design section 6).
+    When it changes the screen repaints at once; figures wait for the next whole second, which
+    keeps a slow line quiet.
     """
     models = tuple(
         (

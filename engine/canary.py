@@ -223,7 +223,7 @@ class Canary:
         """The chat template renders, in bounded time and memory: templates can loop for ever.
 
         Threshold: ``deadlines.template_s`` and 512 MB (engine/backends/template.py). Source: three
-        nested ranges ran until they were killed (facts/failure-modes 46). Warns where the prompt
+        nested ranges ran until they were killed (measured). Warns where the prompt
         lacks the question, and where what follows an answer is no token the backend stops at:
         such a model runs to its cap, which is slow and no danger.
         """

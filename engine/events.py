@@ -15,7 +15,7 @@ from engine.text import clean_line
 from engine.types import Event
 
 FILE_LIMIT = 20 * 1000 * 1000
-"""Bytes of one file before it is rotated (design 3.3)."""
+"""Bytes of one file before it is rotated."""
 FILES = 5
 _CHUNK = 256 * 1024
 _FIELDS = frozenset({"seq", "ts", "kind", "message", "model_id", "actor", "level", "data"})

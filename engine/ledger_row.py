@@ -11,7 +11,7 @@ from engine.types import RegistryRow
 
 EVENTS = frozenset({"canary", "quarantine", "strike", "refusal", "environment"})
 VERDICTS = frozenset({"canary", "quarantine"})
-"""The events whose newest row is the verdict; the others are evidence only (design 3.3)."""
+"""The events whose newest row is the verdict; the others are evidence only."""
 OUTCOMES = frozenset({"pass", "fail"})
 LINE_LIMIT = 64 * 1024
 """Longest record in bytes; one with more loses its metadata but event, fingerprint and origin."""

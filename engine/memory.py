@@ -14,7 +14,7 @@ from engine.text import clean_line
 from engine.types import MemoryView
 
 SHARE = 0.8
-"""Part of the machine's memory the engine may use where the settings name none (design 4)."""
+"""Part of the machine's memory the engine may use where the settings name none."""
 WORKING_SET_SHARE = 0.75
 """What Apple silicon lets the GPU hold where ``iogpu.wired_limit_mb`` is 0 (Metal's
 ``recommendedMaxWorkingSetSize`` on machines above 36 GB)."""

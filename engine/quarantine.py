@@ -22,7 +22,7 @@ from engine.types import Backend, Evidence, Key, QuarantineView, Readiness
 
 _RUNNING = frozenset({Readiness.LOADING, Readiness.CANARY_PENDING, Readiness.ROUTABLE})
 _SUSPECT = 3
-"""So many models struck down on one backend version, and it is the backend (design 4)."""
+"""So many models struck down on one backend version, and it is the backend."""
 
 
 @dataclass(slots=True)

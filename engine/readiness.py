@@ -1,4 +1,4 @@
-"""The readiness states and the one table of transitions between them (design 3.2).
+"""The readiness states and the one table of transitions between them.
 
 A change that is not in the table is a programming error, never a model's fault, and raises.
 """

@@ -41,7 +41,7 @@ class SettingsError(Exception):
 
 
 class Quarantining(BaseModel):
-    """Strikes and cool-downs (design 4: Kubernetes' and Envoy's numbers, facts/peers 6)."""
+    """Strikes and cool-downs: Kubernetes' back-off and Envoy's ejection times."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,7 +71,7 @@ class Deadlines(BaseModel):
     canary_s: PositiveFloat = 180.0
     canary_bytes_per_s: PositiveFloat = 100e6
     template_s: PositiveFloat = 10.0
-    """A template that renders longer is a bomb, not a template (facts/failure-modes 46)."""
+    """A template that renders longer is a bomb, not a template."""
     heartbeat_s: PositiveFloat = 15.0
     """An idle worker speaks every second; silent this long it is stopped or stuck."""
     first_token_s: PositiveFloat = 300.0
@@ -82,7 +82,7 @@ class Deadlines(BaseModel):
 
 
 class CanaryBounds(BaseModel):
-    """What the canary lets pass (design 4; measured values in engine/canary.py)."""
+    """What the canary lets pass; the measured values stand in engine/canary.py."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

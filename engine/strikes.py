@@ -1,4 +1,4 @@
-"""The policy of strikes and cool-downs as pure functions over one case (design 4).
+"""The policy of strikes and cool-downs as pure functions over one case.
 
 Times named ``ran_s`` and ``clean_s`` are durations the model was at work, not times of day, so
 neither an unload nor a restart nor a jump of the clock clears anything.

@@ -14,7 +14,7 @@ from engine.text import clean_line
 from engine.workers.protocol import Generate
 
 DEATHS = 2
-"""So many deaths under one request, and the request is suspect (design 4)."""
+"""So many deaths under one request, and the request is suspect."""
 FORGET_S = 24 * 3600.0
 """A request no model has died of for so long is no longer suspect; the model may be mended."""
 _KEPT = 500

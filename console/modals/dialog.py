@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 TYPE_AHEAD_S = 0.2
-"""Keys that arrive so soon were typed before the dialog could be read (facts/textual 3)."""
+"""Keys that arrive so soon were typed before the dialog could be read."""
 
 
 TOO_SOON = "a key came too soon: press again"

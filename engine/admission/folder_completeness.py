@@ -15,7 +15,7 @@ _MEND = "mend config.json, or download the model again"
 _SHARD = re.compile(r"(?P<stem>model.*)-(?P<no>\d{5})-of-(?P<count>\d{5})\.safetensors")
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d{1,6})\.")
 _OTHER_TOKENIZERS = ("tokenizer.model", "tiktoken.model", "spiece.model", "vocab.txt")
-# Upper bounds far above any model; a wild value hangs mlx-lm or overflows (facts 1.1).
+# Upper bounds far above any model; a wild value hangs mlx-lm or overflows.
 _RANGES = (
     ("num_hidden_layers", 1, 10_000),
     ("n_layer", 1, 10_000),

@@ -1,4 +1,4 @@
-"""The gate: every check of design section 4, in order, each answered, the first failure decides.
+"""The gate: every check in order, each answered, the first failure decides.
 
 Pure and bounded. It runs no native parser, renders no template, unpickles nothing and imports
 nothing from the model's folder; the same files and facts give the same answer every time.

@@ -1,7 +1,7 @@
 """Completeness of a GGUF model: splits, tokenizer, required keys, a tensor for every layer.
 
 The reader has already proved the header itself; this looks at what it says. The bounds are
-llama.cpp's own, some of which it enforces by aborting the process (facts/failure-modes 0.1).
+llama.cpp's own, some of which it enforces by aborting the process.
 """
 
 from collections.abc import Iterator, Mapping

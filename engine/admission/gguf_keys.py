@@ -1,7 +1,7 @@
 """A GGUF's keys: their types and bounds, as far as llama.cpp relies on them for every architecture.
 
 The types are those with which its loader asks for each key (another one is an error there); some of
-the bounds it enforces by ending the process (facts/failure-modes 0.1, and measured on 0.3.36).
+the bounds it enforces by ending the process (measured on 0.3.36).
 """
 
 import math

@@ -16,7 +16,7 @@ from engine.types import Check
 
 CHECK = "present"
 PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".npz", ".h5", ".msgpack")
-"""Weights that only a format able to run code can read (facts/failure-modes 2)."""
+"""Weights that only a format able to run code can read."""
 WEIGHTS = (".safetensors", ".gguf", *PICKLED)
 """Endings of weight files of any format: a folder with one of them means to be a model."""
 _RESCAN = "check the path, or rescan if the model was moved"

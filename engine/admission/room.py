@@ -4,7 +4,7 @@ from engine.admission import answer
 from engine.admission.estimate import GB, estimate
 from engine.admission.subject import Subject
 from engine.errors import Code
-from engine.types import Check, MemoryEstimate
+from engine.types import Backend, Check, MemoryEstimate
 
 CHECK = "memory"
 
@@ -27,7 +27,8 @@ def judge(subject: Subject) -> tuple[Check, MemoryEstimate]:
     expected = f"at most {_gb(room)} of the budget of {_gb(facts.budget)}"
     if facts.reserved:
         expected += f", {_gb(facts.reserved)} being reserved"
-    found = _words(need, context, facts.slots)
+    pooled = subject.entry.backend is Backend.GGUF
+    found = _words(need, context, facts.slots, pooled=pooled)
     if need.total > room:
         check = answer.failed(
             CHECK,
@@ -62,12 +63,13 @@ def _remedy(subject: Subject, need: MemoryEstimate, room: int) -> str:
     return ", or ".join(ways)
 
 
-def _words(need: MemoryEstimate, context: int, slots: int) -> str:
+def _words(need: MemoryEstimate, context: int, slots: int, *, pooled: bool) -> str:
     if need.stated is not None:
         return f"{_gb(need.stated)} stated by the operator as reserve_gb"
+    tokens = f"{context:,} tokens" if pooled else f"{slots} × {context:,} tokens"
     return (
         f"{_gb(need.total)}: weights {_gb(need.weights)}, cache {_gb(need.cache)} for "
-        f"{slots} × {context:,} tokens, overhead {_gb(need.overhead)}"
+        f"{tokens}, overhead {_gb(need.overhead)}"
     )
 
 

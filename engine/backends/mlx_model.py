@@ -104,7 +104,7 @@ def load_folder(path: Path, on_progress: OnProgress) -> LoadedModel:
 @contextlib.contextmanager
 def _plain_name(path: Path) -> Iterator[Path]:
     # mlx-lm looks for weights with a glob over the folder's path, where "[" and "*" mean more than
-    # themselves (facts 7); a link with a plain name in a plain place keeps them out of it.
+    # themselves; a link with a plain name in a plain place keeps them out of it.
     with tempfile.TemporaryDirectory(prefix="lmx-") as place:
         link = Path(place) / "model"
         link.symlink_to(path.absolute(), target_is_directory=True)

@@ -1,4 +1,4 @@
-"""The simulated backend: plays a ``simulated.json``, its failures included (design 3.7).
+"""The simulated backend: plays a ``simulated.json``, its failures included.
 
 It needs no memory and no processor, so every way a model can behave is shown in seconds. Whatever
 it answers for a healthy model is plausible and says so nowhere: the catalog marks it ``sim``.

@@ -100,7 +100,7 @@ def _ask_llama(questions: list[str]) -> dict[str, object]:
 
     native.llama_log_set(listen, ctypes.c_void_p(0))
     native.llama_backend_init()
-    # vocab_only stops before any weight; no_alloc would abort the process (design 7).
+    # vocab_only stops before any weight; no_alloc would abort the process.
     parameters = native.llama_model_default_params()
     parameters.vocab_only = True
     parameters.use_mmap = False

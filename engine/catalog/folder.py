@@ -24,7 +24,7 @@ TOKENIZER_CONFIG_CAP = 32 * 1024 * 1024
 FILE_LIMIT = 20_000
 """Names looked at in one folder; no model has a tenth of it."""
 SHARD_PATTERN = "model*.safetensors"
-"""What mlx-lm itself globs for; it never reads the index (facts/failure-modes 0.7)."""
+"""What mlx-lm itself globs for; it never reads the index."""
 
 _CONTEXT_KEYS = (
     "max_position_embeddings",

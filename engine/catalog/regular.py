@@ -14,7 +14,7 @@ from engine.catalog.header import SNIFF_BYTES, HeaderError, Kind, NotRegular, sn
 CONFIG_CAP = 4 * 1024 * 1024
 INDEX_CAP = 64 * 1024 * 1024
 TOKENIZER_CAP = 256 * 1024 * 1024
-"""Caps in bytes (facts/failure-modes 1.1: a 4 GiB sparse tokenizer.json took 43 s to fail)."""
+"""Caps in bytes. A sparse tokenizer.json of 4 GiB took 43 s to fail."""
 
 MAX_VALUES = 5_000_000
 """Most commas and brackets in one JSON file. The largest tokenizers in use have two million; each

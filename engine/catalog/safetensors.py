@@ -1,6 +1,6 @@
 """A bounded reader of safetensors headers, as strict as the format's reference.
 
-MLX itself accepts holes, overlaps, repeated names and trailing bytes (facts/failure-modes 1.1); a
+MLX itself accepts holes, overlaps, repeated names and trailing bytes (measured); a
 file that needs such leniency was not written by any honest writer.
 """
 

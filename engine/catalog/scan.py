@@ -50,7 +50,7 @@ def _apart(entry: CatalogEntry, holder: CatalogEntry) -> str:
 
 
 def _suffixes(entry: CatalogEntry, holders: list[CatalogEntry]) -> Iterator[str]:
-    """What may follow a name that is taken, best first (design 3.5).
+    """What may follow a name that is taken, best first.
 
     Another backend is told by the backend and another root by ``root``. Two of the same backend in
     one root, such as two quantisations in one repository, are told by where their paths part.

@@ -1,4 +1,4 @@
-"""The script of a simulated model: what a real worker shall do, and how it shall fail (design 3.7).
+"""The script of a simulated model: what a real worker shall do, and how it shall fail.
 
 Read by the catalog and, inside a worker, by the simulated backend.
 """

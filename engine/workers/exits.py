@@ -1,6 +1,6 @@
 """Why a worker ended or a load failed: what was seen, turned into one code.
 
-The table is that of the messages llama.cpp, mlx and mlx-lm print (facts, section 1.2). A line that
+The table is that of the messages llama.cpp, mlx and mlx-lm print. A line that
 no pattern knows stays unknown: a guessed cause sends the operator after the wrong remedy.
 """
 

@@ -1,7 +1,7 @@
 """What a durable append and an opening of the registry cost, small against large, in one run.
 
 Run with ``python -m tests.benchmarks.registry_append``. Appends to the small and the large file
-take turns, so that a busy disk hurts both alike. Bars: ratio ≤ 1.3, open ≤ 1 s (design 6).
+take turns, so that a busy disk hurts both alike. Bars: ratio ≤ 1.3, open ≤ 1 s.
 """
 
 import statistics

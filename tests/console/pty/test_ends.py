@@ -12,7 +12,7 @@ from tests.console.pty.conftest import Opener, Terminal, all_gone
 
 Simulate = Callable[..., str]
 ORPHAN_S = 2.0
-"""How long a worker may outlive its console (design 3.4)."""
+"""How long a worker may outlive its console."""
 
 
 def loaded(open_console: Opener, simulate: Simulate, **script: object) -> Terminal:

@@ -20,4 +20,4 @@ class Case:
     check: str = ""
     warns: str = ""
     row: int = 0
-    """The row of facts/failure-modes section 1; 0 where it has none."""
+    """The number of the known failure mode it plays; 0 where it is none."""
