@@ -53,13 +53,15 @@ def assemble(
     new_id: Callable[[], str],
     placement: Placement,
     lives: Mapping[str, Lifecycle],
-    retire: Callable[[str], None],
+    retire: Callable[[str], object],
+    release: Callable[[str], object],
 ) -> Rooms:
     """Open the home's files and wire everything. Blocks on the disk; run it off the loop.
 
     Args:
         lives: The live models, as the engine keeps them.
         retire: Unloads a model that has been idle for its keep-alive.
+        release: Releases a quarantined model whose cool-down is over.
     """
     state = StateFile(home.state, clock)
     registry = Registry(home.registry, clock)
@@ -99,7 +101,7 @@ def assemble(
         examiner=examiner,
         inventory=Inventory(services, examiner, moved),
         intake=Intake(services, examiner, home.sim_state),
-        upkeep=Upkeep(services, state, home, lives, retire, announcer),
+        upkeep=Upkeep(services, state, home, lives, retire, release, announcer),
         runtimes=tuple(
             RuntimeView(runtime.name, runtime.backend, runtime.version, runtime.error)
             for runtime in examiner.find_runtimes()

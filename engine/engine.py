@@ -95,7 +95,8 @@ class Engine:
             new_id=self._new_id,
             placement=self._placement or LocalPlacement(),
             lives=self._lives,
-            retire=self._retire,
+            retire=lambda model_id: self._spawn(self.unload(model_id, actor="idle timeout")),
+            release=lambda model_id: self._spawn(self._release_by_itself(model_id)),
         )
 
     async def stop(self, *, drain_s: float = 0.0) -> None:
@@ -228,7 +229,9 @@ class Engine:
             self._decided_on(model, expect)
             await self._predecessor(model)
             if model.readiness not in LIVE:
-                self._begin(await self._rooms.intake.admit(model, options, actor, self._ends))
+                self._begin(
+                    await self._rooms.intake.admit(model, options, actor, lambda: self._stopping)
+                )
         if wait:
             await self._settled(model)
 
@@ -254,9 +257,6 @@ class Engine:
             )
         if model.readiness not in LIVE:
             await life.over()
-
-    def _ends(self) -> bool:
-        return self._stopping
 
     async def _settled(self, model: Model) -> None:
         if (life := self._lives.get(model.id)) is not None:
@@ -308,7 +308,7 @@ class Engine:
             options = LoadOptions(allow_unsupported_runtime=allow_unsupported_runtime)
             self._begin(
                 await self._rooms.intake.admit(
-                    model, options, actor, self._ends, release=True, early=early
+                    model, options, actor, lambda: self._stopping, release=True, early=early
                 )
             )
 
@@ -375,9 +375,9 @@ class Engine:
 
     # -- lives ---------------------------------------------------------------------------------
 
-    def _retire(self, model_id: str) -> None:
-        """Unload a model nobody has asked for within its keep-alive."""
-        self._spawn(self.unload(model_id, actor="idle timeout"))
+    async def _release_by_itself(self, model_id: str) -> None:
+        with suppress(EngineError):  # the refusal is on the row and in the log
+            await self.release(model_id, actor="auto_release")
 
     def _begin(self, life: Lifecycle) -> None:
         model_id = life.model.id

@@ -29,12 +29,15 @@ class Upkeep:
         state: StateFile,
         home: Home,
         lives: Mapping[str, Lifecycle],
-        retire: Callable[[str], None],
+        retire: Callable[[str], object],
+        release: Callable[[str], object],
         announcer: Announcer,
     ) -> None:
         """Args:
         lives: The live models, as the engine keeps them.
         retire: Unloads a model that has been idle for its keep-alive.
+        release: Releases a quarantined model; called once at the end of each cool-down, and only
+            where the settings say ``auto_release``.
         """
         self.announcer = announcer
         self.upgrade = Upgrade(services)
@@ -43,6 +46,8 @@ class Upkeep:
         self._home = home
         self._lives = lives
         self._retire = retire
+        self._release = release
+        self._released: set[tuple[str, float]] = set()
         self._free_seen = 0
 
     async def run(self) -> None:
@@ -69,6 +74,8 @@ class Upkeep:
         await self.upgrade.look()
         self._show_disk_trouble()
         self._show_suspects()
+        if services.settings.quarantining.auto_release:
+            self._release_the_eligible()
         free = machine_memory().available
         if abs(free - self._free_seen) > services.budget.total // _NOTICEABLE:
             self._free_seen = free
@@ -125,3 +132,18 @@ class Upkeep:
         for name in tuple(board.notices):
             if name.startswith("suspect-") and name not in current:
                 board.unnotice(name)
+
+    def _release_the_eligible(self) -> None:
+        """One try at the end of each cool-down; never on a backend that is suspect itself."""
+        services = self._services
+        models = services.board.models
+        suspect = {model for names in services.quarantine.suspects().values() for model in names}
+        current = {m.id: m.key for m in models.values() if m.fingerprint}
+        for view in services.quarantine.views(current):
+            sentence = (view.model_id, view.eligible_at)
+            waits = view.held or view.eligible_at > services.clock()
+            if waits or view.model_id in suspect or sentence in self._released:
+                continue
+            if view.model_id in models:
+                self._released.add(sentence)
+                self._release(view.model_id)

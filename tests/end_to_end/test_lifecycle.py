@@ -341,3 +341,15 @@ async def test_a_request_cut_off_by_the_engines_end_is_told_so(
     with pytest.raises(EngineError) as refused:
         await engine.load(model, actor=ACTOR)
     assert refused.value.decision.code is Code.SHUTTING_DOWN
+
+
+async def test_auto_release_tries_once_at_the_end_of_a_cool_down(
+    open_engine: Opener, simulate: Simulate
+) -> None:
+    model = simulate("mends", faults=[{"when": "canary", "do": "nan", "times": 1}])
+    rules = {"auto_release": True, "cool_down_s": 0.2, "backoff_s": (0.05,)}
+    engine = await open_engine(quarantining=rules)
+    await engine.load(model, actor=ACTOR)
+    released = await until_readiness(engine, model, Readiness.ROUTABLE)
+    assert released.probation
+    assert released.transitions[-4].actor == "auto_release"
