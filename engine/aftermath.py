@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.canary import Verdict
 from engine.errors import Code, Decision, refuse
-from engine.model import BLANK, Model
+from engine.model import BLANK, Model, not_ready
 from engine.readiness import LIVE, Cause
 from engine.record import evidence_dict
 from engine.services import Services
@@ -130,9 +130,10 @@ class Aftermath:
             return  # it ended by itself meanwhile
         if quarantine.put_back(model.key):
             self._relapse("unloaded before its probation was over", actor)
-        elif quarantine.decision(model.key, model.id) is not None:
-            # The last strike fell while it was being ended.
-            model.move(Readiness.QUARANTINED, Cause.STRUCK_OUT, "engine", **BLANK)
+        elif (decision := quarantine.decision(model.key, model.id)) is not None:
+            # A hold, or the last strike, fell while it was being ended.
+            cause = Cause.HELD if quarantine.held(model.id) else Cause.STRUCK_OUT
+            model.move(Readiness.QUARANTINED, cause, "engine", **BLANK, reason=decision.found)
         else:
             model.move(Readiness.UNLOADED, Cause.UNLOADED, actor, **BLANK, reason="")
             self._services.say("model_unloaded", "unloaded", model_id=model.id, actor=actor)
@@ -174,6 +175,8 @@ class Aftermath:
     async def fail_canary(self, verdict: Verdict) -> Decision:
         """A required step failed: quarantined at once, with the row that says why."""
         model, services = self._model, self._services
+        if model.readiness is Readiness.QUARANTINED:
+            return not_ready(model.view)  # another canary, or an operator, was first
         failed = (s for s in verdict.steps if s.result is StepResult.FAIL)
         step = next(failed, verdict.steps[-1])
         evidence = self.keep_evidence(None, f"canary: {step.name}", verdict.reason, "", ())
@@ -369,6 +372,9 @@ class Aftermath:
     def unload_changed(self) -> None:
         """The files are no longer those that were admitted: unloaded until asked for again."""
         why = "its files changed; load it again"
+        if self._services.quarantine.put_back(self._model.key):
+            self._relapse(why, "engine")
+            return
         self._model.move(Readiness.UNLOADED, Cause.ENVIRONMENT, "engine", **BLANK, reason=why)
         self._services.say("model_unloaded", why, model_id=self._model.id, level="warn")
 

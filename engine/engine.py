@@ -272,7 +272,6 @@ class Engine:
         if life is not None:
             self._rooms.services.say("unload_begun", "draining", model_id=model_id, actor=actor)
             await life.unload(actor)
-            self._rooms.inventory.rest(model)
         elif model.view.refusal is not None:
             model.change(refusal=None)
             if model.readiness is Readiness.UNLOADED:
@@ -315,19 +314,23 @@ class Engine:
     async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         """Quarantine by hand, until released."""
         model = self._find(model_id, expect)
+        # A hold on record is carried through, whether or not who asked still listens.
+        await asyncio.shield(self._spawn(self._hold(model, actor, expect)))
+
+    async def _hold(self, model: Model, actor: str, expect: int | None) -> None:
+        services = self._rooms.services
         async with model.lock:
             self._decided_on(model, expect)
             if not model.fingerprint:
                 model.fingerprint = await asyncio.to_thread(fingerprint, model.entry)
-            await asyncio.to_thread(self._rooms.services.quarantine.hold, model_id, actor=actor)
-            self._rooms.services.say(
-                "model_held", "held", model_id=model_id, actor=actor, level="warn"
-            )
-            if (life := self._lives.get(model_id)) is not None:
-                await life.hold(actor)
-            if model.readiness is not Readiness.QUARANTINED:
+            await asyncio.to_thread(services.quarantine.hold, model.id, actor=actor)
+            services.say("model_held", "held", model_id=model.id, actor=actor, level="warn")
+            life = self._lives.get(model.id)
+            if life is None and model.readiness is not Readiness.QUARANTINED:
                 why = f"held by {actor}"
                 model.move(Readiness.QUARANTINED, Cause.HELD, actor, **BLANK, reason=why)
+        if life is not None:
+            await life.hold(actor)
 
     async def canary(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         """Run the canary again on a routable model, in service."""

@@ -3,13 +3,13 @@ is known at the next start. MLX can take the whole machine down (mlx#3186)."""
 
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from subprocess import DEVNULL, SubprocessError, run
 
 import psutil
 
-from engine.statefile import Intent, StateFile
+from engine.statefile import Intent, State, StateFile
 from engine.text import clean_line
 from engine.types import Key
 
@@ -57,7 +57,7 @@ class Intents:
             since=self._clock(),
             phase=phase,
         )
-        self._file.change(intents=(*self._file.state.intents, intent))
+        self._file.edit(lambda state: {"intents": (*state.intents, intent)})
         return intent.id
 
     def update(
@@ -84,19 +84,24 @@ class Intents:
             news["phase"] = phase
         if requests is not None:
             news["requests"] = tuple(clean_line(line, limit=200) for line in requests[:_REQUESTS])
-        before = self._file.state.intents
-        after = tuple(
-            intent.model_copy(update=news) if intent.id == intent_id else intent
-            for intent in before
-        )
-        if after != before:
-            self._file.change(durable=durable, intents=after)
+
+        def updated(state: State) -> Mapping[str, object]:
+            after = tuple(
+                intent.model_copy(update=news) if intent.id == intent_id else intent
+                for intent in state.intents
+            )
+            return {"intents": after} if after != state.intents else {}
+
+        self._file.edit(updated, durable=durable)
 
     def end(self, intent_id: str) -> None:
         """Say that the worker is gone and its end was seen. Unknown ids are ignored."""
-        rest = tuple(i for i in self._file.state.intents if i.id != intent_id)
-        if len(rest) != len(self._file.state.intents):
-            self._file.change(intents=rest)
+
+        def ended(state: State) -> Mapping[str, object]:
+            rest = tuple(i for i in state.intents if i.id != intent_id)
+            return {"intents": rest} if len(rest) != len(state.intents) else {}
+
+        self._file.edit(ended)
 
     def leftovers(self) -> tuple[tuple[Intent, ...], tuple[Intent, ...]]:
         """Take stock at the start of an engine, before the first ``begin``.

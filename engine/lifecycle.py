@@ -46,21 +46,24 @@ class Lifecycle:
         self._loaded: Loaded | None = None
         self._task: asyncio.Task[None] | None = None
         self._ending: asyncio.Task[None] | None = None
+        self._on_end: Callable[[], None] = lambda: None
         self._intent = ""
         self._load_took_s = 0.0
 
     def start(self, on_end: Callable[[], None]) -> None:
         """Begin; ``on_end`` is called once the model is no longer live."""
+        self._on_end = on_end
         self._task = asyncio.create_task(self._live(), name=f"model-{self.model.id}")
-        self._task.add_done_callback(lambda task: self._over(task, on_end))
+        self._task.add_done_callback(self._over)
 
-    def _over(self, task: "asyncio.Task[None]", on_end: Callable[[], None]) -> None:
+    def _over(self, task: "asyncio.Task[None]") -> None:
         """The task has ended, however it did, even before its first step."""
         self._services.budget.release(self.model.id)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._settle(self._aftermath.give_up(error))
         self._settle(not_ready(self.model.view))
-        on_end()
+        if self._ending is None:  # else it is not over before it was left as was asked
+            self._on_end()
 
     # -- what an operator or a client may do ----------------------------------------------------
 
@@ -101,6 +104,8 @@ class Lifecycle:
         """Wait until nothing of this life is left."""
         if self._task is not None:
             await asyncio.wait({self._task})
+        if self._ending is not None:
+            await asyncio.shield(self._ending)
 
     async def prove_again(self, actor: str) -> None:
         """Run the canary on the routable worker, in service; a failure quarantines.
@@ -333,7 +338,10 @@ class Lifecycle:
             self._task.cancel()
             await asyncio.wait({self._task})
         self.model.change(draining=False)
-        leave()
+        try:
+            leave()
+        finally:
+            self._on_end()
 
     def _settle(self, decision: Decision | None) -> None:
         if not self.settled.done():

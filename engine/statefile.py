@@ -1,7 +1,7 @@
 """``state.json``: what must be known again after a restart. Small, and replaced in one step."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -196,6 +196,20 @@ class StateFile:
             self._state = self._state.model_copy(update=parts)
             self._dirty = True
         if durable:
+            self.flush()
+
+    def edit(
+        self, edited: Callable[["State"], Mapping[str, object]], *, durable: bool = True
+    ) -> None:
+        """Replace sections by what ``edited`` makes of the state as it is at that moment.
+
+        Threads may edit at once: none overwrites what another has just changed.
+        """
+        with self._mutex:
+            parts = dict(edited(self._state))
+            if parts:
+                self.change(durable=False, **parts)
+        if parts and durable:
             self.flush()
 
     def flush(self) -> bool:

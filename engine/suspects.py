@@ -60,7 +60,7 @@ class Suspects:
         """
         if not in_flight:
             return ()
-        with self._mutex:
+        with self._mutex:  # only the loop's thread comes here; the disk is waited for elsewhere
             known, name = self._known(), clean_line(model_id)
             for digest, client in in_flight.items():
                 before = known.pop((name, digest), None)
@@ -80,4 +80,4 @@ class Suspects:
         return {(s.model_id, s.digest): s for s in self._file.state.suspicions if s.last_at > since}
 
     def _keep(self, suspicions: Iterable[Suspicion]) -> None:
-        self._file.change(suspicions=tuple(suspicions)[-_KEPT:])
+        self._file.change(durable=False, suspicions=tuple(suspicions)[-_KEPT:])

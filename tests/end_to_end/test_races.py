@@ -209,3 +209,28 @@ async def test_stops_at_any_moment_leave_nothing(open_engine: Opener, simulate: 
         await asyncio.gather(loading, return_exceptions=True)
         children = psutil.Process().children(recursive=True)
         assert not [c for c in children if "engine.workers.child" in " ".join(c.cmdline())]
+
+
+@pytest.mark.parametrize("patience", [0.0, 0.02, 0.1, 0.5])
+async def test_a_hold_beside_an_unload_leaves_it_held(
+    patience: float, open_engine: Opener, simulate: Simulate
+) -> None:
+    model = simulate("both")
+    engine = await open_engine()
+    await engine.load(model, actor=ACTOR)
+    await asyncio.sleep(patience)
+    await asyncio.gather(engine.unload(model, actor=ACTOR), engine.hold(model, actor=ACTOR))
+    assert seen(engine, model).readiness is Readiness.QUARANTINED
+    assert "held" in seen(engine, model).reason
+    assert nothing_is_left(engine, model)
+
+
+async def test_two_canaries_that_fail_count_once(open_engine: Opener, simulate: Simulate) -> None:
+    model = simulate("sick", faults=[{"when": "canary", "after": 9, "do": "nan"}])
+    engine = await open_engine()
+    await loaded(engine, model)
+    await asyncio.gather(*(engine.canary(model, actor=ACTOR) for _ in range(2)))
+    view = await until_readiness(engine, model, Readiness.QUARANTINED)
+    assert view.pid is None or view.draining
+    (sentence,) = engine.snapshot().quarantine
+    assert sentence.cool_down_s == 30.0
