@@ -117,7 +117,6 @@ class _Answer:
     text: str
     pieces: int
     tokens: int
-    reason: str
     ttft_ms: float | None
     tokens_per_second: float | None
 
@@ -388,7 +387,6 @@ class Canary:
                         text=text,
                         pieces=pieces,
                         tokens=count,
-                        reason=finished.reason,
                         ttft_ms=(first - started) * 1000 if pieces else None,
                         tokens_per_second=speed,
                     )

@@ -9,7 +9,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import RULES, Code
+from engine.errors import Code
 from engine.text import clean, clean_line
 
 _SAID, _FRAMES = 4, 4
@@ -103,11 +103,6 @@ class Fault:
     cause: str
     detail: str
     environment: bool = False
-
-    @property
-    def strike(self) -> bool:
-        """Whether it counts against the model."""
-        return RULES[self.code].strike or self.code is Code.MODEL_UNSTABLE
 
 
 def classify_exit(end: WorkerExit, *, loading: bool) -> Fault:
