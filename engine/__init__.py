@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.errors import Code, Decision, EngineError
     from engine.face import (
+        Call,
+        Chance,
         ChatDelta,
         ChatEnd,
         ChatOptions,
         ChatStream,
         ChatTurn,
         EngineFace,
+        Lane,
         LoadOptions,
     )
     from engine.home import HomeTaken, HomeUnusable, check_home
@@ -54,12 +57,15 @@ _ROOMS = {
     "engine.engine": ("Engine",),
     "engine.errors": ("Code", "Decision", "EngineError"),
     "engine.face": (
+        "Call",
+        "Chance",
         "ChatDelta",
         "ChatEnd",
         "ChatOptions",
         "ChatStream",
         "ChatTurn",
         "EngineFace",
+        "Lane",
         "LoadOptions",
     ),
     "engine.home": ("HomeTaken", "HomeUnusable", "check_home"),
@@ -97,8 +103,10 @@ __all__ = [
     "Archive",
     "ArchiveTrouble",
     "Backend",
+    "Call",
     "CanaryStep",
     "CanaryView",
+    "Chance",
     "ChatDelta",
     "ChatEnd",
     "ChatOptions",
@@ -118,6 +126,7 @@ __all__ = [
     "HomeTaken",
     "HomeUnusable",
     "Inspection",
+    "Lane",
     "LoadOptions",
     "MemoryEstimate",
     "MemoryView",

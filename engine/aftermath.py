@@ -109,6 +109,8 @@ class Aftermath:
             progress=None,
             stage="",
             chat=loaded.chat,
+            tool_format=clean_line(loaded.tool_format, limit=40),
+            thinking=loaded.thinking,
             buildable=False,
             context=loaded.context,
             measured_bytes=loaded.memory_bytes or None,

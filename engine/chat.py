@@ -6,12 +6,21 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 from engine.errors import Code, Decision, refuse
-from engine.face import ChatDelta, ChatEnd
+from engine.face import Chance, ChatDelta, ChatEnd
 from engine.model import Model
 from engine.text import clean_line
 from engine.types import RequestView
 from engine.workers.exits import Fault, WorkerExit
-from engine.workers.protocol import Delta, Failed, Finished, Generate, Progress, ProtocolError
+from engine.workers.protocol import (
+    Delta,
+    Failed,
+    Finished,
+    Generate,
+    Progress,
+    ProtocolError,
+    Started,
+    TokenChance,
+)
 from engine.workers.supervisor import STOPPED, Answer, Supervisor
 
 _FAILED = {
@@ -90,6 +99,11 @@ def death(model_id: str, end: WorkerExit, fault: Fault, *, quarantines: bool) ->
     )
 
 
+def _chance(token: TokenChance) -> Chance:
+    top = tuple(Chance(other.text, other.bytes, other.logprob) for other in token.top)
+    return Chance(token.text, token.bytes, token.logprob, top)
+
+
 class LiveChat:
     """A running request as its client sees it. Its account is kept as answers arrive, whether or
     not anybody iterates."""
@@ -119,6 +133,8 @@ class LiveChat:
         self._started = time.monotonic()
         self._first = self._last = 0.0
         self._ended = False
+        self.thinking = False
+        """Whether the answer begins inside the model's thinking; known by its first delta."""
         self._items: asyncio.Queue[ChatDelta | ChatEnd] = asyncio.Queue()
         self._view = RequestView(
             id=frame.id,
@@ -161,6 +177,9 @@ class LiveChat:
         if self._ended:
             return
         match answer:
+            case Started():
+                self.thinking = answer.thinking
+                self._track("prefill", answer.prompt_tokens, 0, 0)
             case Progress():
                 self._track("prefill", answer.total, answer.done, self._view.generated)
             case Delta():
@@ -168,7 +187,8 @@ class LiveChat:
                 self._first = self._first or self._last
                 generated = self._view.generated + answer.tokens
                 self._track("decode", self._view.prompt_tokens, None, generated)
-                self._items.put_nowait(ChatDelta(answer.text, answer.tokens))
+                chances = tuple(map(_chance, answer.chances))
+                self._items.put_nowait(ChatDelta(answer.text, answer.tokens, chances))
             case Finished():
                 count, span = answer.completion_tokens, self._last - self._first
                 self._end(
@@ -176,6 +196,7 @@ class LiveChat:
                         answer.reason,
                         prompt_tokens=answer.prompt_tokens,
                         completion_tokens=count,
+                        cached_tokens=answer.cached_tokens,
                         ttft_ms=(self._first - self._started) * 1000 if self._first else None,
                         tokens_per_second=(count - 1) / span if count > 1 and span > 0 else None,
                     )

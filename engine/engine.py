@@ -17,18 +17,18 @@ from engine.board import Board
 from engine.catalog.fingerprint import fingerprint
 from engine.chat import LiveChat
 from engine.errors import Code, EngineError, refuse
-from engine.face import ChatOptions, ChatTurn, LoadOptions
+from engine.face import ChatOptions, ChatTurn, Lane, LoadOptions
 from engine.home import Home
 from engine.lifecycle import Lifecycle
 from engine.model import BLANK, Model, not_ready, shutting_down
-from engine.question import asked, framed, too_large
+from engine.question import asked
 from engine.readiness import LIVE, Cause
+from engine.reception import Reception, Request
 from engine.registry import RegistryTrouble
 from engine.settings import Settings, load_settings
 from engine.types import EngineSnapshot, Event, Explanation, Readiness
 from engine.workers.placement import Placement
 from engine.workers.process import LocalPlacement
-from engine.workers.protocol import ProtocolError
 
 EVENTS_SHOWN = 200
 
@@ -76,6 +76,7 @@ class Engine:
             except asyncio.CancelledError:
                 await asyncio.wait({opening})
                 raise
+            self._reception = Reception(self._rooms.services, self._lives, self._new_id)
             self._opened = True
             self._rooms.services.say("engine_started", f"serving {self._home.path}")
             self._rooms.inventory.judge_leftovers()
@@ -350,31 +351,19 @@ class Engine:
         options: ChatOptions | None = None,
         *,
         client: str,
+        prompt: str | None = None,
+        lane: Lane = Lane.INTERACTIVE,
         trusted: bool = False,
     ) -> LiveChat:
         """Ask a routable model."""
-        model = self._find(model_id)
-        if model.readiness is Readiness.QUARANTINED:
-            unstable = self._rooms.services.quarantine.decision(model.key, model_id)
-            raise EngineError(unstable or not_ready(model.view))
-        life = self._lives.get(model_id)
-        if life is None:
-            raise EngineError(not_ready(model.view))
-        frame = framed(self._new_id(), turns, options or ChatOptions())
-        try:
-            return life.chat(frame, client, trusted=trusted)
-        except ProtocolError as error:
-            raise EngineError(too_large(str(error))) from error
+        self._find(model_id)
+        request = Request(turns, options or ChatOptions(), client, prompt, lane, trusted=trusted)
+        return self._reception.ask(model_id, request)
 
     async def cancel(self, request_id: str, *, actor: str) -> None:
         """Cancel one request in flight."""
-        for life in self._lives.values():
-            if request_id in life.model.requests:
-                text = f"request {request_id} cancelled"
-                self._rooms.services.say(
-                    "request_cancelled", text, model_id=life.model.id, actor=actor
-                )
-                life.cancel(request_id)
+        self._must_be_open()
+        self._reception.cancel(request_id, actor)
 
     # -- lives ---------------------------------------------------------------------------------
 

@@ -4,8 +4,9 @@ Embedded in production, scripted in tests, reached over the admin API from anoth
 console is written against this and nothing else.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from engine.errors import Decision
@@ -24,17 +25,38 @@ class LoadOptions:
     reserve_gb: float | None = None
 
 
+class Lane(StrEnum):
+    """Which requests go first when there are more than a model can take."""
+
+    INTERACTIVE = "interactive"
+    THROUGHPUT = "throughput"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool call an assistant made earlier in a conversation; ``arguments`` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
 @dataclass(frozen=True, slots=True)
 class ChatTurn:
     """One message of a conversation."""
 
     role: str
     content: str
+    reasoning: str | None = None
+    tool_calls: tuple[Call, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ChatOptions:
-    """How a chat answer is drawn; the fields are those of the worker's ``Sampling``."""
+    """How an answer is drawn, and what it must be; the fields are those of the worker's
+    ``Sampling`` and ``Generate``."""
 
     temperature: float = 0.7
     top_p: float = 1.0
@@ -46,6 +68,25 @@ class ChatOptions:
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    tools: tuple[Mapping[str, object], ...] = ()
+    opening: str = ""
+    """The first words of the answer, put in the model's mouth; they are not repeated."""
+    template_options: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    logprobs: int | None = None
+    json_schema: str | None = None
+    deadline_s: float | None = None
+    """Longest the whole answer may take, in seconds; None means the settings decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """A token and the natural logarithm of its probability; ``top`` are the likeliest there."""
+
+    text: str
+    bytes: tuple[int, ...]
+    logprob: float
+    top: "tuple[Chance, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +95,8 @@ class ChatDelta:
 
     text: str
     tokens: int
+    chances: tuple[Chance, ...] = ()
+    """One for each token, when the request asked for ``logprobs``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +106,7 @@ class ChatEnd:
     reason: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int = 0
     ttft_ms: float | None = None
     """Time to first token, from the request's arrival."""
     tokens_per_second: float | None = None
@@ -74,6 +118,11 @@ class ChatStream(Protocol):
 
     @property
     def request_id(self) -> str: ...
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the answer begins inside the model's thinking; known by its first delta."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[ChatDelta | ChatEnd]: ...
 
@@ -152,12 +201,16 @@ class EngineFace(Protocol):
         options: ChatOptions = ...,
         *,
         client: str,
+        prompt: str | None = None,
+        lane: Lane = ...,
         trusted: bool = False,
     ) -> ChatStream:
         """Ask a routable model.
 
         Args:
-            client: Who asks, for the requests screen and for evidence.
+            client: Who asks, for fairness, the requests screen and evidence.
+            prompt: A plain text to continue, instead of ``turns``.
+            lane: Interactive requests go before others that wait.
             trusted: An operator's own test: it is never refused as ``request_suspect``, because
                 whoever repeats by hand what a model died of means to.
 

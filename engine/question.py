@@ -33,19 +33,27 @@ def asked(options: LoadOptions | None) -> LoadOptions:
     return options
 
 
-def framed(request_id: str, turns: Sequence[ChatTurn], options: ChatOptions) -> Generate:
-    """A chat request as a worker is told it.
+def framed(
+    request_id: str, turns: Sequence[ChatTurn], options: ChatOptions, prompt: str | None = None
+) -> Generate:
+    """A request as a worker is told it.
 
     Raises:
         EngineError: ``invalid_request``; ``param`` names the field.
     """
     try:
-        for turn in turns:
-            turn.content.encode()
+        for text in (*(turn.content for turn in turns), prompt or ""):
+            text.encode()
         return Generate(
             id=request_id,
-            messages=tuple(Message(role=turn.role, content=turn.content) for turn in turns),
+            messages=tuple(Message.model_validate(turn, from_attributes=True) for turn in turns),
+            prompt=prompt,
             sampling=Sampling.model_validate(options, from_attributes=True),
+            tools=tuple(dict(tool) for tool in options.tools),
+            opening=options.opening,
+            template_options=dict(options.template_options),
+            logprobs=options.logprobs,
+            json_schema=options.json_schema,
         )
     except UnicodeEncodeError as error:
         raise EngineError(_invalid("messages", "text", str(error.reason))) from error

@@ -256,6 +256,10 @@ class ModelView:
     """The machine went down while it was loaded; it is not loaded again by itself."""
     chat: bool = True
     """False for a model without a chat template: completions only."""
+    tool_format: str = ""
+    """How it writes tool calls, by the name of its parser; empty where it writes none."""
+    thinking: tuple[str, str] | None = None
+    """The texts that open and close its thinking."""
     pid: int | None = None
     transitions: tuple[Transition, ...] = ()
 

@@ -17,10 +17,11 @@ from engine.workers.protocol import (
     Probe,
     Probed,
     Progress,
+    Started,
 )
 
-StepEvent = Delta | Finished | Failed | Progress
-"""What a step can tell: text, an end, a failure of one request, or a prefill's progress."""
+StepEvent = Started | Delta | Finished | Failed | Progress
+"""What a step can tell: a request's start, its text or end, its failure, a prefill's progress."""
 
 OnProgress = Callable[[float | None, str], None]
 """Called while loading with the fraction done (None: unknown) and the stage's name."""

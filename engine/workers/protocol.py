@@ -8,7 +8,7 @@ A worker of another runtime needs nothing but pydantic to speak this.
 """
 
 import struct
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -25,7 +25,15 @@ class ProtocolError(Exception):
 
 
 class _Frame(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", from_attributes=True)
+
+
+class ToolCall(_Frame):
+    """A call an assistant made earlier in the conversation; ``arguments`` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
 
 
 class Message(_Frame):
@@ -33,6 +41,12 @@ class Message(_Frame):
 
     role: str
     content: str
+    reasoning: str | None = None
+    """What the assistant thought before it answered; templates know it as reasoning_content."""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    """Which call a ``tool`` message answers."""
+    name: str | None = None
 
 
 class Sampling(_Frame):
@@ -50,6 +64,8 @@ class Sampling(_Frame):
     """1.0 is none."""
     presence_penalty: float = Field(default=0.0, ge=-2, le=2)
     frequency_penalty: float = Field(default=0.0, ge=-2, le=2)
+    logit_bias: dict[int, Annotated[float, Field(ge=-100, le=100)]] = Field(default_factory=dict)
+    """Added to the logits of these tokens; -100 bans one."""
 
 
 # -- parent to worker ---------------------------------------------------------------------------
@@ -83,6 +99,16 @@ class Generate(_Frame):
     sampling: Sampling = Sampling()
     ignore_eos: bool = False
     """Run to ``max_tokens`` whatever the model says; for benchmarks and the cancel check."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Tools in OpenAI's form, handed to the chat template as they are."""
+    opening: str = ""
+    """The first words of the answer, put in the model's mouth; they are not repeated as output."""
+    template_options: dict[str, bool | int | float | str] = Field(default_factory=dict)
+    """Further names for the chat template, such as ``enable_thinking``."""
+    logprobs: int | None = Field(default=None, ge=0, le=20)
+    """How many likeliest tokens each delta tells beside the chosen ones; None tells neither."""
+    json_schema: str | None = None
+    """The answer must be JSON of this schema (JSON text); ``{}`` is any JSON value."""
 
 
 class Cancel(_Frame):
@@ -151,10 +177,39 @@ class Loaded(_Frame):
     vocabulary: int
     chat: bool
     """Whether the model has a chat template."""
+    tool_format: str = ""
+    """How this model writes tool calls, by the name of its parser (``mlx_lm.tool_parsers``), as
+    its chat template shows; empty where it shows none."""
+    thinking: tuple[str, str] | None = None
+    """The texts that open and close its thinking, if its vocabulary or template has such."""
     backend_version: str = ""
     """Only where the model decides it (simulated); else empty."""
     memory_bytes: int = 0
     """What the worker holds now, by its own measure."""
+
+
+class Started(_Frame):
+    """A request has been rendered and counted; sent before its first delta."""
+
+    type: Literal["started"] = "started"
+    id: str
+    prompt_tokens: int
+    thinking: bool = False
+    """Whether the prompt itself opened the model's thinking: the answer then begins inside it."""
+
+
+class Chance(_Frame):
+    """A token and its natural logarithm of probability, before temperature and filters."""
+
+    text: str
+    bytes: tuple[int, ...]
+    logprob: float
+
+
+class TokenChance(Chance):
+    """A chosen token and the likeliest at its place, likeliest first."""
+
+    top: tuple[Chance, ...] = ()
 
 
 class Delta(_Frame):
@@ -164,6 +219,8 @@ class Delta(_Frame):
     id: str
     text: str
     tokens: int = 1
+    chances: tuple[TokenChance, ...] = ()
+    """One for each of ``tokens``, when the request asked for ``logprobs``."""
 
 
 class Finished(_Frame):
@@ -174,6 +231,8 @@ class Finished(_Frame):
     reason: Literal["stop", "length", "cancelled"]
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
+    """Tokens of the prompt that were in the cache already."""
 
 
 class Failed(_Frame):
@@ -218,7 +277,9 @@ class Stats(_Frame):
 
 
 ToWorker = Load | Generate | Cancel | Probe | Shutdown
-FromWorker = Hello | Progress | Loaded | Delta | Finished | Failed | Probed | Heartbeat | Stats
+FromWorker = (
+    Hello | Progress | Loaded | Started | Delta | Finished | Failed | Probed | Heartbeat | Stats
+)
 
 _TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(Annotated[ToWorker, Field(discriminator="type")])
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(

@@ -32,6 +32,7 @@ from engine.workers.protocol import (
     Progress,
     ProtocolError,
     Shutdown,
+    Started,
     Stats,
     ToWorker,
     encode,
@@ -46,7 +47,7 @@ _EXIT_PATIENCE_S = 0.5
 
 Sink = Callable[["Answer"], None]
 T = TypeVar("T")
-Answer = Delta | Progress | Finished | Failed | WorkerExit
+Answer = Started | Delta | Progress | Finished | Failed | WorkerExit
 """What a request's queue holds; Finished, Failed and WorkerExit are each the last."""
 
 
@@ -259,7 +260,7 @@ class Supervisor:
             case Loaded() | Failed(id=None):
                 if self._load is not None and not self._load.done():
                     self._load.set_result(frame)
-            case Delta() | Progress() | Finished() | Failed():
+            case Started() | Delta() | Progress() | Finished() | Failed():
                 self._answer(frame)
             case Probed():
                 self._worked_at = self._spoke_at
@@ -272,7 +273,7 @@ class Supervisor:
             case Heartbeat():
                 pass
 
-    def _answer(self, frame: Delta | Progress | Finished | Failed) -> None:
+    def _answer(self, frame: Started | Delta | Progress | Finished | Failed) -> None:
         self._worked_at = self._spoke_at
         sink = self._requests.get(frame.id or "")
         if sink is None or frame.id is None:

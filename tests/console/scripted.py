@@ -21,6 +21,7 @@ from engine import (
     EngineSnapshot,
     Event,
     Explanation,
+    Lane,
     LoadOptions,
     MemoryView,
     RuntimeView,
@@ -61,6 +62,7 @@ class ScriptedStream:
 
     def __init__(self, items: Sequence[ChatDelta | ChatEnd], *, hold: bool = False) -> None:
         self.request_id = "req-1"
+        self.thinking = False
         self.cancelled = asyncio.Event()
         self._items = list(items)
         self._hold = hold
@@ -198,6 +200,8 @@ class ScriptedEngine:
         options: ChatOptions | None = None,
         *,
         client: str,
+        prompt: str | None = None,
+        lane: Lane = Lane.INTERACTIVE,
         trusted: bool = False,
     ) -> ScriptedStream:
         self._note("chat", model_id, turns=tuple(turns), options=options, client=client)
