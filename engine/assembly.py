@@ -8,6 +8,7 @@ from engine.admission.signatures import load_signatures
 from engine.announcer import Announcer
 from engine.archive import host_name
 from engine.board import Board
+from engine.clients import Clients
 from engine.events import EventLog
 from engine.examiner import Examiner
 from engine.home import Home
@@ -80,6 +81,7 @@ def assemble(
         budget=Budget(default_budget(settings.memory_gb), lambda: machine_memory().available),
         spares=Spares(placement, settings.deadlines, keep=settings.spare),
         suspects=Suspects(state, clock),
+        clients=Clients(clock),
     )
 
     def facts() -> Facts:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 from engine.errors import Code, Decision, refuse
-from engine.face import Chance, ChatDelta, ChatEnd
+from engine.face import Chance, ChatDelta, ChatEnd, Lane
 from engine.model import Model
 from engine.text import clean_line
 from engine.types import RequestView
@@ -53,11 +53,14 @@ def failure(failed: Failed) -> Decision:
     )
 
 
-def death(model_id: str, end: WorkerExit, fault: Fault, *, quarantines: bool) -> Decision:
+def death(
+    model_id: str, end: WorkerExit, fault: Fault, *, quarantines: bool, begun: bool = True
+) -> Decision:
     """What a request is told when its worker ended under it.
 
     Args:
         quarantines: This is the strike that quarantines the model.
+        begun: Whether the worker had the request; one that waited saw nothing of its death.
     """
     if end.killed_for == STOPPED:
         return refuse(
@@ -78,7 +81,8 @@ def death(model_id: str, end: WorkerExit, fault: Fault, *, quarantines: bool) ->
             found=fault.detail or found,
             remedy="make room, then load it again",
         )
-    told = f"{model_id} died under this request: {end.cause}"
+    moment = "under this request" if begun else "while this request waited"
+    told = f"{model_id} died {moment}: {end.cause}"
     if quarantines:
         return refuse(
             Code.MODEL_UNSTABLE,
@@ -105,8 +109,14 @@ def _chance(token: TokenChance) -> Chance:
 
 
 class LiveChat:
-    """A running request as its client sees it. Its account is kept as answers arrive, whether or
-    not anybody iterates."""
+    """A request as its client sees it, waiting or running. Its account is kept as answers arrive,
+    whether or not anybody iterates.
+
+    Args:
+        deadline_s: How long the whole answer may take, waiting included.
+        on_end: Called once with this request and its end, before any client sees it.
+        explain_death: Says what the worker's end means to a request; told whether it had begun.
+    """
 
     def __init__(
         self,
@@ -114,21 +124,22 @@ class LiveChat:
         worker: Supervisor,
         frame: Generate,
         client: str,
-        on_end: Callable[[str, ChatEnd], None],
+        *,
+        lane: Lane,
+        deadline_s: float,
+        on_end: "Callable[[LiveChat, ChatEnd], None]",
         clock: Callable[[], float],
-        explain_death: Callable[[WorkerExit], Decision],
+        explain_death: Callable[[WorkerExit, bool], Decision],
     ) -> None:
-        """Submit it.
-
-        Args:
-            on_end: Called once with the request's id and end, before any client sees it.
-
-        Raises:
-            ProtocolError: it is too long to send; nothing happened.
-        """
+        self.frame = frame
+        self.client = client
+        self.lane = lane
+        self.begun = False
+        """Whether the worker has it."""
         self._model = model
         self._worker = worker
         self._on_end = on_end
+        self._deadline_s = deadline_s
         self._explain_death = explain_death
         self._started = time.monotonic()
         self._first = self._last = 0.0
@@ -147,11 +158,28 @@ class LiveChat:
             started_at=clock(),
         )
         model.track(self._view)
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(deadline_s, self._overdue)
+
+    def begin(self) -> None:
+        """Hand it to the worker, unless it has ended meanwhile.
+
+        Raises:
+            ProtocolError: it is too long to send; it has ended as if it had never come.
+        """
+        if self._ended:
+            return
+        self.begun = True
         try:
-            worker.generate(frame, self._receive)
+            self._worker.generate(self.frame, self._receive)
         except ProtocolError:
-            model.forget(frame.id)
+            self._end(ChatEnd("error"))
             raise
+
+    @property
+    def model_id(self) -> str:
+        """Which model answers; an alias may have been asked."""
+        return self._model.id
 
     @property
     def request_id(self) -> str:
@@ -159,8 +187,25 @@ class LiveChat:
         return self._view.id
 
     def cancel(self) -> None:
-        """End it within one step of the backend."""
-        self._worker.cancel(self.request_id)
+        """End it within one step of the backend; at once while it waits."""
+        if self.begun:
+            self._worker.cancel(self.request_id)
+        elif not self._ended:
+            self._end(ChatEnd("cancelled"))
+
+    def _overdue(self) -> None:
+        limit = self._deadline_s
+        where = "while it waited for its turn" if not self.begun else "before its answer was whole"
+        decision = refuse(
+            Code.DEADLINE_EXCEEDED,
+            f"the request's {limit:g} s passed {where}",
+            expected=f"an answer within {limit:g} s",
+            found=f"{self._view.generated} tokens so far",
+            remedy="ask for fewer tokens, allow more time, or ask when the model is less busy",
+        )
+        if self.begun:
+            self._worker.cancel(self.request_id)
+        self._fail(decision)
 
     async def __aiter__(self) -> AsyncIterator[ChatDelta | ChatEnd]:
         try:
@@ -204,15 +249,21 @@ class LiveChat:
             case Failed():
                 self._fail(failure(answer))
             case WorkerExit():
-                self._fail(self._explain_death(answer))
+                self._fail(self._explain_death(answer, True))
+
+    def bereave(self, end: WorkerExit) -> None:
+        """The worker has died while this one waited for its turn."""
+        if not self._ended:
+            self._fail(self._explain_death(end, False))
 
     def _fail(self, decision: Decision) -> None:
         self._end(ChatEnd("error", completion_tokens=self._view.generated, decision=decision))
 
     def _end(self, end: ChatEnd) -> None:
         self._ended = True
+        self._deadline.cancel()
         self._model.forget(self.request_id)
-        self._on_end(self.request_id, end)
+        self._on_end(self, end)
         self._items.put_nowait(end)
 
     def _track(self, phase: str, prompt: int, prefilled: int | None, generated: int) -> None:

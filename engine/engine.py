@@ -165,6 +165,7 @@ class Engine:
             registry=services.registry.rows(limit=self.settings.registry_rows_shown),
             registry_total=services.registry.total,
             events=services.events.latest(EVENTS_SHOWN),
+            clients=services.clients.views(),
             memory=services.budget.view(measured),
             runtimes=self._rooms.runtimes,
             outdated=self._rooms.upkeep.upgrade.models,
@@ -189,12 +190,15 @@ class Engine:
 
     def _find(self, model_id: str, expect: int | None = None) -> Model:
         """The model an action is about, if it still stands where the action was decided."""
-        self._must_be_open()
-        if self._stopping:
-            raise EngineError(shutting_down())
+        self._must_serve()
         model = self._rooms.inventory.find(model_id)
         self._decided_on(model, expect)
         return model
+
+    def _must_serve(self) -> None:
+        self._must_be_open()
+        if self._stopping:
+            raise EngineError(shutting_down())
 
     def _must_be_open(self) -> None:
         if not self._opened:
@@ -356,9 +360,14 @@ class Engine:
         trusted: bool = False,
     ) -> LiveChat:
         """Ask a routable model."""
-        self._find(model_id)
+        self._must_serve()
         request = Request(turns, options or ChatOptions(), client, prompt, lane, trusted=trusted)
         return self._reception.ask(model_id, request)
+
+    def resolve(self, name: str) -> str:
+        """The id of the model that answers to a name, an alias or ``provider/model``."""
+        self._must_serve()
+        return self._reception.resolve(name)
 
     async def cancel(self, request_id: str, *, actor: str) -> None:
         """Cancel one request in flight."""

@@ -120,6 +120,11 @@ class ChatStream(Protocol):
     def request_id(self) -> str: ...
 
     @property
+    def model_id(self) -> str:
+        """Which model answers; an alias may have been asked."""
+        ...
+
+    @property
     def thinking(self) -> bool:
         """Whether the answer begins inside the model's thinking; known by its first delta."""
         ...
@@ -216,6 +221,14 @@ class EngineFace(Protocol):
 
         Raises:
             EngineError: it may not be asked.
+        """
+        ...
+
+    def resolve(self, name: str) -> str:
+        """The id of the model that answers to a name, an alias or ``provider/model``.
+
+        Raises:
+            EngineError: ``model_not_found``.
         """
         ...
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 from engine.catalog.fingerprint import fingerprint
 from engine.catalog.scan import Catalog, scan
-from engine.errors import Code, EngineError, refuse
+from engine.errors import EngineError
 from engine.examiner import Examiner
-from engine.model import Model
+from engine.model import Model, unknown
 from engine.readiness import LIVE
 from engine.services import Services
-from engine.text import clean_line
 from engine.types import Backend, Readiness
 from engine.workers.placement import Spawn
 
@@ -41,15 +40,7 @@ class Inventory:
         models = self._services.board.models
         if (model := models.get(model_id)) is not None:
             return model
-        raise EngineError(
-            refuse(
-                Code.MODEL_NOT_FOUND,
-                f"no model named {clean_line(model_id, limit=120)!r}",
-                expected="an id of the catalog",
-                found=f"{len(models)} models, none of this name",
-                remedy="see `lmx models`, or rescan after a download",
-            )
-        )
+        raise EngineError(unknown(model_id, len(models)))
 
     def rest(self, model: Model) -> None:
         """A model has ended. Its runtime was that load's choice; the row tells of the next one."""

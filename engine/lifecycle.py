@@ -15,6 +15,7 @@ from engine.canary import STEPS, Canary, Subject, Verdict
 from engine.catalog.fingerprint import fingerprint
 from engine.chat import LiveChat
 from engine.errors import Code, Decision, EngineError
+from engine.face import Lane
 from engine.model import Model, not_ready
 from engine.services import Services
 from engine.text import clean, clean_line
@@ -67,22 +68,26 @@ class Lifecycle:
 
     # -- what an operator or a client may do ----------------------------------------------------
 
-    def chat(self, frame: Generate, client: str, *, trusted: bool) -> LiveChat:
-        """Submit a request to the routable worker.
+    def chat(
+        self, frame: Generate, client: str, *, lane: Lane, deadline_s: float, trusted: bool
+    ) -> LiveChat:
+        """Submit a request to the routable worker; see :meth:`Traffic.submit`.
 
         Raises:
-            EngineError: it is not routable, or drains, or the request is suspect.
+            EngineError: it is not routable, or drains, or the request is suspect, or too many
+                wait already.
             ProtocolError: the request is too long to send.
         """
         view = self.model.view
         if self._worker is None or view.draining or view.readiness is not Readiness.ROUTABLE:
             raise EngineError(not_ready(view))
-        return self.traffic.submit(self._worker, frame, client, trusted=trusted)
+        return self.traffic.submit(
+            self._worker, frame, client, lane=lane, deadline_s=deadline_s, trusted=trusted
+        )
 
     def cancel(self, request_id: str) -> None:
         """Cancel one request in flight."""
-        if self._worker is not None:
-            self._worker.cancel(request_id)
+        self.traffic.cancel(request_id)
 
     async def unload(self, actor: str) -> None:
         """Drain, end the worker, and leave the model unloaded."""
@@ -197,7 +202,7 @@ class Lifecycle:
                 worker = self._worker = await services.spares.take(spawn)
             except SpawnError as error:
                 return None, Fault(fault.code, "no worker", str(error), environment=True)
-            worker.on_death = self.traffic.note_victims
+            worker.on_death = self.traffic.worker_died
             worker.on_stats = lambda stats: model.change(measured_bytes=stats.memory_bytes)
             services.intents.update(self._intent, pid=worker.pid)
             self.traffic.begin(self._intent)
@@ -333,7 +338,7 @@ class Lifecycle:
     async def _finish(self, drain_s: float, leave: Callable[[], None]) -> None:
         self.model.change(draining=True)
         if self._worker is not None:
-            await self.traffic.drain(self._worker, drain_s)
+            await self.traffic.drain(drain_s)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

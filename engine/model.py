@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from engine.catalog.entry import CatalogEntry
 from engine.errors import Code, Decision, refuse
 from engine.readiness import Cause, move
+from engine.text import clean_line
 from engine.types import Backend, Key, ModelView, Readiness, RequestView, Transition
 
 TIMELINE = 50
@@ -172,6 +173,18 @@ class Model:
         self.requests.pop(request_id, None)
         self.change(requests=len(self.requests))
         self._on_change()
+
+
+def unknown(name: str, count: int) -> Decision:
+    """What is told of a name no model has, of ``count`` models."""
+    return refuse(
+        Code.MODEL_NOT_FOUND,
+        f"no model named {clean_line(name, limit=120)!r}",
+        expected="an id of the catalog",
+        found=f"{count} models, none of this name",
+        remedy="see `lmx models`, or rescan after a download",
+        param="model",
+    )
 
 
 def not_ready(view: ModelView) -> Decision:

@@ -7,9 +7,10 @@ from engine.chat import LiveChat
 from engine.errors import EngineError
 from engine.face import ChatOptions, ChatTurn, Lane
 from engine.lifecycle import Lifecycle
-from engine.model import not_ready
+from engine.model import not_ready, unknown
 from engine.question import framed, too_large
 from engine.services import Services
+from engine.text import clean_line
 from engine.types import Readiness
 from engine.workers.protocol import ProtocolError
 
@@ -40,12 +41,52 @@ class Reception:
         self._lives = lives
         self._new_id = new_id
 
-    def ask(self, model_id: str, request: Request) -> LiveChat:
-        """Submit a request to a model of the board.
+    def resolve(self, name: str) -> str:
+        """The id of the model that answers to a name.
+
+        A name is an id, or an alias from the settings, of which the first routable model answers;
+        a provider's name before a slash is taken off where nothing is called by the whole. The
+        last part of an id will do where it means one routable model.
 
         Raises:
-            EngineError: the model may not be asked, or the request cannot be run.
+            EngineError: ``model_not_found``.
         """
+        models = self._services.board.models
+        rest = name
+        while True:
+            if rest in models:
+                return rest
+            if candidates := self._called(rest):
+                routable = (m for m in candidates if models[m].readiness is Readiness.ROUTABLE)
+                return next(routable, candidates[0])
+            if "/" not in rest:
+                break
+            rest = rest.partition("/")[2]
+        short = [
+            model_id
+            for model_id, model in models.items()
+            if model_id.rpartition("/")[2] == rest and model.readiness is Readiness.ROUTABLE
+        ]
+        if len(short) == 1:
+            return short[0]
+        raise EngineError(unknown(name, len(models)))
+
+    def _called(self, alias: str) -> list[str]:
+        """The models an alias means, in the order of the settings."""
+        found = []
+        for model_id, own in self._services.settings.model.items():
+            names = (own.alias,) if isinstance(own.alias, str) else own.alias
+            if alias in names and model_id in self._services.board.models:
+                found.append(model_id)
+        return found
+
+    def ask(self, name: str, request: Request) -> LiveChat:
+        """Submit a request to the model of this name; see :meth:`resolve`.
+
+        Raises:
+            EngineError: there is none, it may not be asked, or the request cannot be run.
+        """
+        model_id = self.resolve(name)
         model = self._services.board.models[model_id]
         if model.readiness is Readiness.QUARANTINED:
             unstable = self._services.quarantine.decision(model.key, model_id)
@@ -55,9 +96,19 @@ class Reception:
             raise EngineError(not_ready(model.view))
         frame = framed(self._new_id(), request.turns, request.options, request.prompt)
         try:
-            return life.chat(frame, request.client, trusted=request.trusted)
+            return life.chat(
+                frame,
+                clean_line(request.client, limit=80) or "unnamed",
+                lane=request.lane,
+                deadline_s=self._deadline_s(request.options),
+                trusted=request.trusted,
+            )
         except ProtocolError as error:
             raise EngineError(too_large(str(error))) from error
+
+    def _deadline_s(self, options: ChatOptions) -> float:
+        limit = self._services.settings.deadlines.request_s
+        return limit if options.deadline_s is None else min(limit, options.deadline_s)
 
     def cancel(self, request_id: str, actor: str) -> None:
         """Cancel one request in flight; an id nobody has changes nothing."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.board import Board
+from engine.clients import Clients
 from engine.events import EventLog
 from engine.intents import Intents
 from engine.memory import Budget
@@ -33,6 +34,7 @@ class Services:
     budget: Budget
     spares: Spares
     suspects: Suspects
+    clients: Clients
 
     def say(
         self,

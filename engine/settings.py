@@ -76,6 +76,8 @@ class Deadlines(BaseModel):
     """An idle worker speaks every second; silent this long it is stopped or stuck."""
     first_token_s: PositiveFloat = 300.0
     silence_s: PositiveFloat = 120.0
+    request_s: PositiveFloat = 3600.0
+    """Longest a whole answer may take, waiting for its turn included."""
     drain_s: PositiveFloat = 30.0
     stop_s: PositiveFloat = 1.5
     """A worker asked to end and still there is killed; `lmx` must be gone in 2 s."""
@@ -127,7 +129,9 @@ class ModelSettings(BaseModel):
     keep_alive: PositiveFloat | Literal["never"] | None = None
     pin: bool = False
     preload: bool = False
-    alias: str | None = None
+    alias: str | tuple[str, ...] = ()
+    """Other names requests may ask for it by. Several models may share one: the first routable
+    one, in the order of the settings, answers."""
     sampling: dict[str, float] = Field(default_factory=dict)
     reserve_gb: PositiveFloat | None = None
 
@@ -155,6 +159,12 @@ class Settings(BaseSettings):
     """Context length where neither the load nor the model's settings name one."""
     slots: PositiveInt = 4
     """Sequences a worker may decode at once."""
+    queue: PositiveInt = 64
+    """Requests that may wait for one model; more are told ``queue_full``."""
+    autoload: bool = False
+    """Load a model at the first request for it, instead of answering ``model_not_ready``."""
+    keep_alive_s: PositiveFloat = 600.0
+    """How long a model loaded by a request stays without another one."""
     threads: PositiveInt | None = None
     spare: bool = True
     """Keep one worker per backend ready with its backend imported."""

@@ -26,8 +26,12 @@ def digest_of(frame: Generate) -> str:
     for message in frame.messages:
         digest.update(f"{len(message.role)}:{message.role}".encode("utf-8", "replace"))
         digest.update(f"{len(message.content)}:{message.content}".encode("utf-8", "replace"))
+        for call in message.tool_calls:
+            digest.update(f"{call.name}:{call.arguments}".encode("utf-8", "replace"))
     if frame.prompt is not None:
         digest.update(frame.prompt.encode("utf-8", "replace"))
+    if frame.tools:  # they are part of the prompt
+        digest.update(repr(frame.tools).encode("utf-8", "replace"))
     return digest.hexdigest()
 
 

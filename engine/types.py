@@ -197,6 +197,18 @@ class RequestView:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientView:
+    """What one client has asked for since the engine started."""
+
+    name: str
+    requests: int
+    failed: int
+    prompt_tokens: int
+    completion_tokens: int
+    last_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transition:
     """One step of a model's readiness, kept for the detail screen's timeline."""
 
@@ -338,6 +350,8 @@ class EngineSnapshot:
     events: tuple[Event, ...] = ()
     """The newest events, newest last."""
     requests: tuple[RequestView, ...] = ()
+    clients: tuple[ClientView, ...] = ()
+    """Those that asked most recently, newest first."""
     memory: MemoryView = MemoryView(0, 0, 0, 0)
     runtimes: tuple[RuntimeView, ...] = ()
     notices: tuple[Notice, ...] = ()

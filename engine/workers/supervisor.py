@@ -79,7 +79,7 @@ class Supervisor:
         self.ended: asyncio.Future[WorkerExit] = loop.create_future()
         self.stats: Stats | None = None
         self.on_stats: Callable[[Stats], None] | None = None
-        self.on_death: Callable[[], None] | None = None
+        self.on_death: Callable[[WorkerExit], None] | None = None
         """Called at the end, while every request that was in flight still is."""
         self._connection = connection
         self._deadlines = deadlines
@@ -336,7 +336,7 @@ class Supervisor:
         self._watcher.cancel()
         self._connection.close()
         if self.on_death is not None:
-            self.on_death()
+            self.on_death(end)
         self.ended.set_result(end)
         sinks, self._requests = list(self._requests.values()), {}
         for sink in sinks:

@@ -62,6 +62,7 @@ class ScriptedStream:
 
     def __init__(self, items: Sequence[ChatDelta | ChatEnd], *, hold: bool = False) -> None:
         self.request_id = "req-1"
+        self.model_id = "model"
         self.thinking = False
         self.cancelled = asyncio.Event()
         self._items = list(items)
@@ -189,6 +190,9 @@ class ScriptedEngine:
 
     async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         self._note("hold", model_id, actor=actor, expect=expect)
+
+    def resolve(self, name: str) -> str:
+        return name
 
     async def canary(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         self._note("canary", model_id, actor=actor, expect=expect)
