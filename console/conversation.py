@@ -1,13 +1,14 @@
 """A test chat as it is kept: turns, answers as they came, what ended them, and their figures."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from console.line import Cell, Line
 from console.paragraph import safe, wrap
 from console.report import decision_lines
 from console.status import Glyphs
 from console.units import ms_text, rate_text, span_text
-from engine import ChatEnd, ChatOptions, ChatTurn, Decision, clean
+from engine import ChatEnd, ChatOptions, ChatTurn, Decision, clean, with_defaults
 
 KEPT = 200
 """Exchanges kept for one model; older ones are forgotten, on screen and towards the model."""
@@ -113,8 +114,11 @@ class Conversation:
     model_id: str
     exchanges: list[Exchange] = field(default_factory=list)
     system: str = ""
-    temperature: float = 0.7
-    max_tokens: int = 512
+    temperature: float | None = None
+    max_tokens: int | None = None
+    """None leaves it to the model's settings, as any client's silence does."""
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    """The model's own defaults, from its settings."""
     draft: str = ""
     """What was written and not sent."""
 
@@ -127,7 +131,18 @@ class Conversation:
     @property
     def options(self) -> ChatOptions:
         """How the next answer is drawn."""
-        return ChatOptions(temperature=self.temperature, max_tokens=self.max_tokens)
+        usual = with_defaults(ChatOptions(), frozenset(), self.sampling)
+        return replace(
+            usual,
+            temperature=usual.temperature if self.temperature is None else self.temperature,
+            max_tokens=usual.max_tokens if self.max_tokens is None else self.max_tokens,
+        )
+
+    @property
+    def unseen_defaults(self) -> str:
+        """The model's defaults that have no field of their own, in words; or empty."""
+        others = {n: v for n, v in self.sampling.items() if n not in ("temperature", "max_tokens")}
+        return ", ".join(f"{name} {value:g}" for name, value in others.items())
 
     def ask(self, question: str, now: float) -> Exchange:
         """Begin an exchange."""

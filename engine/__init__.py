@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from engine.home import HomeTaken, HomeUnusable, check_home
     from engine.inspection import Inspection
+    from engine.manner import with_defaults
     from engine.registry import RegistryTrouble, Tally
     from engine.settings import Settings, SettingsError, load_settings
     from engine.text import clean, clean_line
@@ -71,6 +72,7 @@ _ROOMS = {
     ),
     "engine.home": ("HomeTaken", "HomeUnusable", "check_home"),
     "engine.inspection": ("Inspection",),
+    "engine.manner": ("with_defaults",),
     "engine.registry": ("RegistryTrouble", "Tally"),
     "engine.settings": ("Settings", "SettingsError", "load_settings"),
     "engine.text": ("clean", "clean_line"),
@@ -155,6 +157,7 @@ __all__ = [
     "clean",
     "clean_line",
     "load_settings",
+    "with_defaults",
 ]
 
 

@@ -86,6 +86,9 @@ class Inventory:
                 )
             elif _at_rest(model):
                 model.replace_entry(entry, runtime)
+            if (own := services.settings.model.get(entry.id)) is not None:
+                sampling = own.sampling.model_dump(exclude_none=True)
+                models[entry.id].change(sampling=sampling)
         known = self._catalog.by_id
         for gone in [m.id for m in models.values() if m.id not in known]:
             if _at_rest(models[gone]):

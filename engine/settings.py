@@ -119,6 +119,26 @@ class RuntimeSettings(BaseModel):
         return python.expanduser().absolute()
 
 
+class SamplingSettings(BaseModel):
+    """What a request is drawn with that states nothing: ``[model."org/name"] sampling``.
+
+    None leaves it at the usual value. The bounds are those of the worker's ``Sampling``, which a
+    test compares: a wrong figure is told at the start and not to every client.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float | None = Field(default=None, ge=0, le=5)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=0)
+    min_p: float | None = Field(default=None, ge=0, le=1)
+    seed: int | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    repeat_penalty: float | None = Field(default=None, gt=0)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+
+
 class ModelSettings(BaseModel):
     """What an operator fixed for one model: ``[model."org/name"]``."""
 
@@ -132,7 +152,7 @@ class ModelSettings(BaseModel):
     alias: str | tuple[str, ...] = ()
     """Other names requests may ask for it by. Several models may share one: the first routable
     one, in the order of the settings, answers."""
-    sampling: dict[str, float] = Field(default_factory=dict)
+    sampling: SamplingSettings = SamplingSettings()
     reserve_gb: PositiveFloat | None = None
 
 

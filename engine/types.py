@@ -272,6 +272,8 @@ class ModelView:
     """How it writes tool calls, by the name of its parser; empty where it writes none."""
     thinking: tuple[str, str] | None = None
     """The texts that open and close its thinking."""
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    """What a request is drawn with that states nothing, by the settings; fields of ChatOptions."""
     pid: int | None = None
     transitions: tuple[Transition, ...] = ()
 

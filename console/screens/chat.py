@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakKeyDictionary
 
 from textual import on
@@ -23,15 +23,20 @@ from console.widgets.footer import FooterLine
 from console.widgets.header import HeaderLine
 from engine import ChatDelta, ChatEnd, ChatStream, EngineError
 
+if TYPE_CHECKING:
+    from console.app import LmxApp
+
 PAINT_S = 0.1
 """Words are painted at most ten times a second."""
 _KEPT: WeakKeyDictionary[App[None], dict[str, Conversation]] = WeakKeyDictionary()
 
 
-def conversation_with(app: App[None], model_id: str) -> Conversation:
+def conversation_with(app: "LmxApp", model_id: str) -> Conversation:
     """The conversation with this model; it lives as long as the app does."""
-    kept = _KEPT.setdefault(app, {})
-    return kept.setdefault(model_id, Conversation(model_id))
+    talk = _KEPT.setdefault(app, {}).setdefault(model_id, Conversation(model_id))
+    if (view := app.snapshot.model(model_id)) is not None:
+        talk.sampling = view.sampling
+    return talk
 
 
 class ChatScreen(Page):
@@ -91,8 +96,8 @@ class ChatScreen(Page):
     def _settings(self) -> tuple[tuple[str, str, str], ...]:
         talk = self.conversation
         return (
-            ("temperature", "temperature", f"{talk.temperature:g}"),
-            ("max", "max tokens", str(talk.max_tokens)),
+            ("temperature", "temperature", f"{talk.options.temperature:g}"),
+            ("max", "max tokens", str(talk.options.max_tokens)),
             ("system", "system", talk.system),
         )
 
@@ -126,6 +131,8 @@ class ChatScreen(Page):
         if not lines:
             word = "Nothing said yet. What you write goes to this model alone."
             lines = [(Cell(f" {word}", "dim"),)]
+            if more := self.conversation.unseen_defaults:
+                lines.append((Cell(f" Its settings also say {more}.", "dim"),))
         subtitle = tidy(state, ascii_only=glyphs.ascii_only)
         return Drawing(f"Chat {glyphs.dot} {name}{mark}", lines, subtitle)
 
@@ -172,8 +179,8 @@ class ChatScreen(Page):
         heat = number_of(self.query_one("#temperature", Input).value, "temperature", above=-0.001,
                          most=5)  # fmt: skip
         most = number_of(self.query_one("#max", Input).value, "max tokens")
-        talk.temperature = 0.7 if heat is None else max(heat, 0.0)
-        talk.max_tokens = 512 if most is None else max(int(most), 1)
+        talk.temperature = None if heat is None else max(heat, 0.0)
+        talk.max_tokens = None if most is None else max(int(most), 1)
         talk.system = self.query_one("#system", Input).value
 
     async def _answer(self, exchange: Exchange) -> None:

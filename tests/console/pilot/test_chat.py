@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
+from textual.widgets import Input
+
 from console.app import LmxApp
 from console.screens.chat import ChatScreen, conversation_with
 from console.screens.composer import Composer
 from console.screens.dashboard import DashboardScreen
-from engine import ChatDelta, ChatEnd, ChatTurn, Code, Decision
+from engine import ChatDelta, ChatEnd, ChatOptions, ChatTurn, Code, Decision
 from tests.console import gallery
-from tests.console.scripted import Call, Clock, ScriptedEngine, ScriptedStream
+from tests.console.scripted import Call, Clock, ScriptedEngine, ScriptedStream, snapshot_of
 from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, plain, settle, until
 
 Build = Callable[..., LmxApp]
@@ -344,3 +346,20 @@ async def test_the_palette_lists_what_the_chat_can_do(console: Build) -> None:
         await until(pilot, lambda: "No matches" not in plain(app) and "settings" in plain(app))
         await pilot.press("enter")
         await until(pilot, lambda: app.screen.query_one("#settings").has_class("-open"))
+
+
+async def test_a_chat_starts_from_the_models_own_settings(console: Build) -> None:
+    own = {"temperature": 0.2, "max_tokens": 64, "top_k": 40}
+    script = ScriptedEngine(snapshot_of(gallery.routable(MODEL, sampling=own)))
+    app = console(script)
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, ChatScreen(MODEL))
+        assert "Its settings also say top_k 40." in plain(app)
+        await pilot.press("ctrl+o")
+        fields = [app.screen.query_one(name, Input).value for name in ("#temperature", "#max")]
+        assert fields == ["0.2", "64"]
+        await pilot.press(*["backspace"] * 3, *"1", "enter")
+        await pilot.press(*"Hi", "enter")
+        await until(pilot, lambda: done(app))
+    (call,) = script.asked("chat")
+    assert call.arguments["options"] == ChatOptions(temperature=1.0, max_tokens=64, top_k=40)
