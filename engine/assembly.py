@@ -1,6 +1,6 @@
 """How the engine's rooms are wired together, in one place."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from engine.admission.facts import Facts
@@ -18,6 +18,7 @@ from engine.inventory import Inventory
 from engine.lifecycle import Lifecycle
 from engine.memory import Budget, default_budget, machine_memory
 from engine.model import Model
+from engine.preload import Preload
 from engine.quarantine import Quarantine
 from engine.registry import Registry
 from engine.services import Services
@@ -42,6 +43,7 @@ class Rooms:
     inventory: Inventory
     intake: Intake
     upkeep: Upkeep
+    preload: Preload
     runtimes: tuple[RuntimeView, ...]
 
 
@@ -56,6 +58,7 @@ def assemble(
     lives: Mapping[str, Lifecycle],
     retire: Callable[[str], object],
     release: Callable[[str], object],
+    preload: Callable[[str], Awaitable[None]],
 ) -> Rooms:
     """Open the home's files and wire everything. Blocks on the disk; run it off the loop.
 
@@ -63,6 +66,7 @@ def assemble(
         lives: The live models, as the engine keeps them.
         retire: Unloads a model that has been idle for its keep-alive.
         release: Releases a quarantined model whose cool-down is over.
+        preload: Loads a model and returns once it is routable.
     """
     state = StateFile(home.state, clock)
     registry = Registry(home.registry, clock)
@@ -104,6 +108,7 @@ def assemble(
         inventory=Inventory(services, examiner, moved),
         intake=Intake(services, examiner, home.sim_state),
         upkeep=Upkeep(services, state, home, lives, retire, release, announcer),
+        preload=Preload(services, preload),
         runtimes=tuple(
             RuntimeView(runtime.name, runtime.backend, runtime.version, runtime.error)
             for runtime in examiner.find_runtimes()

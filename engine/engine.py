@@ -20,7 +20,9 @@ from engine.errors import Code, EngineError, refuse
 from engine.face import ChatOptions, ChatTurn, Lane, LoadOptions
 from engine.home import Home
 from engine.lifecycle import Lifecycle
-from engine.model import BLANK, Model, not_ready, shutting_down
+from engine.model import BLANK, Model, decided_on, not_ready, shutting_down
+from engine.overview import filled
+from engine.preload import ACTOR as PRELOAD
 from engine.question import asked
 from engine.readiness import LIVE, Cause
 from engine.reception import Reception, Request
@@ -29,8 +31,6 @@ from engine.settings import Settings, load_settings
 from engine.types import EngineSnapshot, Event, Explanation, Readiness
 from engine.workers.placement import Placement
 from engine.workers.process import LocalPlacement
-
-EVENTS_SHOWN = 200
 
 
 class Engine:
@@ -84,6 +84,7 @@ class Engine:
             self._started = True
             self._board.changed()
             self._spawn(self._rooms.upkeep.run())
+            self._spawn(self._rooms.preload.run())
             for spawn in self._rooms.inventory.spawns:
                 self._rooms.services.spares.prepare(spawn)
 
@@ -98,6 +99,7 @@ class Engine:
             lives=self._lives,
             retire=lambda model_id: self._spawn(self.unload(model_id, actor="idle timeout")),
             release=lambda model_id: self._spawn(self._release_by_itself(model_id)),
+            preload=lambda model_id: self.load(model_id, actor=PRELOAD, wait=True),
         )
 
     async def stop(self, *, drain_s: float = 0.0) -> None:
@@ -153,23 +155,7 @@ class Engine:
             home=str(self._home.path),
             host=host_name(),
         )
-        if not self._opened:
-            return known
-        services = self._rooms.services
-        measured = sum(model.measured_bytes or 0 for model in bare.models)
-        return replace(
-            known,
-            quarantine=services.quarantine.views(
-                {model.id: model.key for model in self._board.models.values() if model.fingerprint}
-            ),
-            registry=services.registry.rows(limit=self.settings.registry_rows_shown),
-            registry_total=services.registry.total,
-            events=services.events.latest(EVENTS_SHOWN),
-            clients=services.clients.views(),
-            memory=services.budget.view(measured),
-            runtimes=self._rooms.runtimes,
-            outdated=self._rooms.upkeep.upgrade.models,
-        )
+        return filled(known, self._rooms) if self._opened else known
 
     def events(self, after: int = 0) -> tuple[Event, ...]:
         """Events still in memory with a sequence above ``after``, oldest first."""
@@ -192,7 +178,7 @@ class Engine:
         """The model an action is about, if it still stands where the action was decided."""
         self._must_serve()
         model = self._rooms.inventory.find(model_id)
-        self._decided_on(model, expect)
+        decided_on(model, expect)
         return model
 
     def _must_serve(self) -> None:
@@ -203,18 +189,6 @@ class Engine:
     def _must_be_open(self) -> None:
         if not self._opened:
             raise EngineError(shutting_down())
-
-    def _decided_on(self, model: Model, expect: int | None) -> None:
-        if expect is not None and expect != model.view.version:
-            raise EngineError(
-                refuse(
-                    Code.CONFLICT,
-                    f"{model.id} changed meanwhile: it is now {model.readiness.value}",
-                    expected=f"version {expect}",
-                    found=f"version {model.view.version}",
-                    remedy="look at it again, then decide",
-                )
-            )
 
     # -- actions --------------------------------------------------------------------------------
 
@@ -231,7 +205,7 @@ class Engine:
         model = self._find(model_id, expect)
         options = asked(options)
         async with model.lock:
-            self._decided_on(model, expect)
+            decided_on(model, expect)
             await self._predecessor(model)
             if model.readiness not in LIVE:
                 self._begin(
@@ -294,7 +268,7 @@ class Engine:
         """Let a quarantined model try again: gate, load, canary, probation."""
         model = self._find(model_id, expect)
         async with model.lock:
-            self._decided_on(model, expect)
+            decided_on(model, expect)
             await self._predecessor(model)
             if model.readiness is not Readiness.QUARANTINED:
                 raise EngineError(
@@ -325,7 +299,7 @@ class Engine:
     async def _hold(self, model: Model, actor: str, expect: int | None) -> None:
         services = self._rooms.services
         async with model.lock:
-            self._decided_on(model, expect)
+            decided_on(model, expect)
             if not model.fingerprint:
                 model.fingerprint = await asyncio.to_thread(fingerprint, model.entry)
             await asyncio.to_thread(services.quarantine.hold, model.id, actor=actor)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from engine.catalog.entry import CatalogEntry
-from engine.errors import Code, Decision, refuse
+from engine.errors import Code, Decision, EngineError, refuse
 from engine.readiness import Cause, move
 from engine.text import clean_line
 from engine.types import Backend, Key, ModelView, Readiness, RequestView, Transition
@@ -185,6 +185,24 @@ def unknown(name: str, count: int) -> Decision:
         remedy="see `lmx models`, or rescan after a download",
         param="model",
     )
+
+
+def decided_on(model: Model, expect: int | None) -> None:
+    """Refuse an action that was decided on another state of the model than it is in now.
+
+    Raises:
+        EngineError: ``conflict``.
+    """
+    if expect is not None and expect != model.view.version:
+        raise EngineError(
+            refuse(
+                Code.CONFLICT,
+                f"{model.id} changed meanwhile: it is now {model.readiness.value}",
+                expected=f"version {expect}",
+                found=f"version {model.view.version}",
+                remedy="look at it again, then decide",
+            )
+        )
 
 
 def not_ready(view: ModelView) -> Decision:

@@ -149,6 +149,7 @@ class ModelSettings(BaseModel):
     keep_alive: PositiveFloat | Literal["never"] | None = None
     pin: bool = False
     preload: bool = False
+    """Load it when an engine starts, after those that come before it in the settings."""
     alias: str | tuple[str, ...] = ()
     """Other names requests may ask for it by. Several models may share one: the first routable
     one, in the order of the settings, answers."""
@@ -236,6 +237,11 @@ class Settings(BaseSettings):
         if command is not None and not shlex.split(command):
             raise ValueError("an empty command; leave the setting out instead")
         return command
+
+    def without_preload(self) -> "Settings":
+        """The same for an engine that is to load only what it is told to."""
+        still = {n: own.model_copy(update={"preload": False}) for n, own in self.model.items()}
+        return self.model_copy(update={"model": still})
 
     @classmethod
     def settings_customise_sources(

@@ -44,10 +44,7 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
         known = ", ".join(sorted(names))
         return complain(f"no runtime named {options.on!r}; there are: {known}", USAGE)
     # Whatever is to be loaded at the start of a console is no business of a trial.
-    still = {
-        name: model.model_copy(update={"preload": False}) for name, model in settings.model.items()
-    }
-    engine = Engine(settings.model_copy(update={"spare": False, "model": still}))
+    engine = Engine(settings.without_preload().model_copy(update={"spare": False}))
     trials: list[Trial] = []
     try:
         asyncio.run(_prove(engine, settings, options, trials))

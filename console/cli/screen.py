@@ -38,7 +38,8 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
     from console.app import LmxApp
 
     app = LmxApp(
-        engine=Engine(settings),
+        # Who only looks does not load either.
+        engine=Engine(settings.without_preload() if options.readonly else settings),
         actor=terminal.actor,
         readonly=options.readonly,
         theme=options.theme or settings.theme,
