@@ -16,8 +16,9 @@ from engine.assembly import assemble
 from engine.board import Board
 from engine.catalog.fingerprint import fingerprint
 from engine.chat import LiveChat
-from engine.errors import Code, EngineError, refuse
+from engine.errors import EngineError
 from engine.face import ChatOptions, ChatTurn, Lane, LoadOptions
+from engine.frontdesk import FrontDesk
 from engine.home import Home
 from engine.lifecycle import Lifecycle
 from engine.model import BLANK, Model, decided_on, not_ready, shutting_down
@@ -28,6 +29,7 @@ from engine.readiness import LIVE, Cause
 from engine.reception import Reception, Request
 from engine.registry import RegistryTrouble
 from engine.settings import Settings, load_settings
+from engine.standing import draining, not_quarantined
 from engine.types import EngineSnapshot, Event, Explanation, Readiness
 from engine.workers.placement import Placement
 from engine.workers.process import LocalPlacement
@@ -50,6 +52,9 @@ class Engine:
         self._placement = placement
         self._home = Home(self.settings.home, clock=clock)
         self._board = Board(clock, self._fill)
+        self.desk = FrontDesk(
+            self._home, self._board, lambda: self._rooms if self._opened else None
+        )
         self._lives: dict[str, Lifecycle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened = self._started = self._stopping = False
@@ -154,6 +159,7 @@ class Engine:
             stopping=self._stopping,
             home=str(self._home.path),
             host=host_name(),
+            api=self.desk.address,
         )
         return filled(known, self._rooms) if self._opened else known
 
@@ -223,17 +229,7 @@ class Engine:
         if (life := self._lives.get(model.id)) is None:
             return
         if model.view.draining:
-            raise EngineError(
-                refuse(
-                    Code.CONFLICT,
-                    f"{model.id} is being unloaded",
-                    retryable=True,
-                    retry_after_s=2.0,
-                    expected="a model that is not draining",
-                    found="draining",
-                    remedy="load it once it is unloaded",
-                )
-            )
+            raise EngineError(draining(model))
         if model.readiness not in LIVE:
             await life.over()
 
@@ -271,15 +267,7 @@ class Engine:
             decided_on(model, expect)
             await self._predecessor(model)
             if model.readiness is not Readiness.QUARANTINED:
-                raise EngineError(
-                    refuse(
-                        Code.CONFLICT,
-                        f"{model_id} is not quarantined",
-                        expected="quarantined",
-                        found=model.readiness.value,
-                        remedy="load it instead",
-                    )
-                )
+                raise EngineError(not_quarantined(model))
             decision = self._rooms.services.quarantine.release_check(model.key, model_id, early)
             if decision is not None:
                 raise EngineError(decision)

@@ -34,6 +34,9 @@ class Code(StrEnum):
     FORBIDDEN = "forbidden"
     PAYLOAD_TOO_LARGE = "payload_too_large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    PATH_NOT_FOUND = "path_not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
     UNKNOWN_FAILURE = "unknown_failure"
 
 
@@ -75,6 +78,9 @@ RULES: dict[Code, Rule] = {
     Code.FORBIDDEN: Rule(403, retryable=False),
     Code.PAYLOAD_TOO_LARGE: Rule(413, retryable=False),
     Code.UNSUPPORTED_MEDIA_TYPE: Rule(415, retryable=False),
+    Code.PATH_NOT_FOUND: Rule(404, retryable=False),
+    Code.METHOD_NOT_ALLOWED: Rule(405, retryable=False),
+    Code.REQUEST_TIMEOUT: Rule(408, retryable=True),
     Code.UNKNOWN_FAILURE: Rule(500, retryable=False, strike=True),
 }
 

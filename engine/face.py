@@ -136,6 +136,38 @@ class ChatStream(Protocol):
         ...
 
 
+class Desk(Protocol):
+    """What the API in front of an engine tells it and asks it, besides what everybody may."""
+
+    def opened(self, address: str) -> None:
+        """The API answers at ``HOST:PORT``."""
+        ...
+
+    def closed(self) -> None:
+        """The API answers no longer."""
+        ...
+
+    def down(self, why: str) -> None:
+        """The API could not be started: a lasting banner and an ``api_down`` event."""
+        ...
+
+    def note(
+        self,
+        kind: str,
+        message: str,
+        *,
+        actor: str = ...,
+        level: str = ...,
+        data: Mapping[str, object] | None = None,
+    ) -> None:
+        """Put an event on record."""
+        ...
+
+    def stalled_s(self) -> float:
+        """For how long the engine has done nothing at all, in seconds; 0 while it is well."""
+        ...
+
+
 class EngineFace(Protocol):
     """Everything a console may ask of an engine.
 
@@ -143,6 +175,11 @@ class EngineFace(Protocol):
     was decided on; if the model has moved since, the action is refused with ``conflict``.
     Every refusal is an EngineError with its Decision.
     """
+
+    @property
+    def desk(self) -> Desk:
+        """Where the API reports."""
+        ...
 
     async def start(self) -> None:
         """Take the home, read what is known, find the models. Raises HomeTaken."""

@@ -28,6 +28,7 @@ from pydantic_settings import (
 )
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
+from engine.address import DEFAULT_API, parse_address
 from engine.types import Backend
 
 
@@ -92,6 +93,26 @@ class CanaryBounds(BaseModel):
     decode_tokens: PositiveInt = 16
     slower_factor: PositiveFloat = 0.5
     """Warn when a pass runs at less than this share of the last pass's tokens per second."""
+
+
+class HttpLimits(BaseModel):
+    """What the API takes from a client: ``[http]``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    body_bytes: PositiveInt = 8 * 1024 * 1024
+    """The longest request body. A million characters of JSON text fit several times over."""
+    head_s: PositiveFloat = 10.0
+    """From the first byte of a connection to the end of a request's head."""
+    body_s: PositiveFloat = 30.0
+    """From the head to the last byte of the body."""
+    connections: PositiveInt = 1024
+    """Open at once; the next one is told to come back."""
+    event_queue: PositiveInt = 1000
+    """Events that may wait for a slow reader of ``/admin/events``; then the stream ends, and the
+    reader comes back with ``Last-Event-ID``."""
+    heartbeat_s: PositiveFloat = 15.0
+    """A comment so often on a silent stream; proxies cut what is silent for 60 s."""
 
 
 _FAULTS = 3
@@ -203,6 +224,15 @@ class Settings(BaseSettings):
     """A command to run with an event as JSON on its standard input; no shell reads it."""
     on_event_kinds: tuple[str, ...] = ("model_quarantined", "unclean_end")
     """The kinds of event it is run for; ``*`` is every kind."""
+    api: str = DEFAULT_API
+    """Where the API answers, ``HOST:PORT``; empty means nowhere."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names clients may call this host by in ``Host``, besides its own address; ``*`` is any."""
+    allowed_origins: tuple[str, ...] = ()
+    """Web pages that may call the API, such as ``https://chat.example.org``."""
+    ready_when: Literal["routable", "started"] = "routable"
+    """What ``/readyz`` waits for: a model that takes requests, or just the engine."""
+    http: HttpLimits = HttpLimits()
     keymap: dict[str, str] = Field(default_factory=dict)
     theme: str | None = None
 
@@ -214,6 +244,11 @@ class Settings(BaseSettings):
         if folders.lstrip().startswith("["):
             return json.loads(folders)
         return [part for part in folders.split(os.pathsep) if part]
+
+    @field_validator("api")
+    @classmethod
+    def _reachable(cls, api: str) -> str:
+        return str(parse_address(api)) if api else ""
 
     @field_validator("home", mode="before")
     @classmethod

@@ -1,6 +1,7 @@
 """What an engine does once a second: let time do its good, write what can wait, watch its disk."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -41,6 +42,8 @@ class Upkeep:
         """
         self.announcer = announcer
         self.upgrade = Upgrade(services)
+        self.ticked_at = time.monotonic()
+        """When the last tick came to its end, on the monotonic clock."""
         self._services = services
         self._state = state
         self._home = home
@@ -62,6 +65,7 @@ class Upkeep:
                 board.notice(Notice("upkeep", f"the engine's upkeep fails: {what}", "error"))
             else:
                 board.unnotice("upkeep")
+                self.ticked_at = time.monotonic()
 
     async def _tick(self) -> None:
         services = self._services

@@ -5,7 +5,7 @@ read from ``calls`` what the console asked for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -87,6 +87,38 @@ class ScriptedStream:
         self.cancelled.set()
 
 
+class ScriptedDesk:
+    """Keeps what the API reports."""
+
+    def __init__(self) -> None:
+        self.address = ""
+        self.trouble = ""
+        self.notes: list[tuple[str, str]] = []
+
+    def opened(self, address: str) -> None:
+        self.address = address
+
+    def closed(self) -> None:
+        self.address = ""
+
+    def down(self, why: str) -> None:
+        self.trouble = why
+
+    def note(
+        self,
+        kind: str,
+        message: str,
+        *,
+        actor: str = "api",
+        level: str = "info",
+        data: Mapping[str, object] | None = None,
+    ) -> None:
+        self.notes.append((kind, message))
+
+    def stalled_s(self) -> float:
+        return 0.0
+
+
 class ScriptedEngine:
     """Implements ``EngineFace`` for tests.
 
@@ -106,6 +138,7 @@ class ScriptedEngine:
         self.streams: list[ScriptedStream] = []
         """Streams handed out in order by :meth:`chat`; an empty list plays a short answer."""
         self.stopped = False
+        self.desk = ScriptedDesk()
 
     def set(self, snapshot: EngineSnapshot | None = None, **changes: Any) -> EngineSnapshot:
         """Show another state: a whole snapshot, or the present one with fields changed."""

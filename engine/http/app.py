@@ -1,0 +1,61 @@
+"""The API as one ASGI application: the guard outermost, then the rooms."""
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from engine.address import Address, parse_address
+from engine.face import EngineFace
+from engine.http import faults, health
+from engine.http.guard import Guard
+from engine.http.house import House
+from engine.http.keys import Keys
+from engine.http.metrics import Metrics
+from engine.settings import Settings
+
+_ABOUT = """Inference as OpenAI's clients speak it under `/v1`, administration under `/admin`.
+
+Every error has one shape: `{"error": {"message", "type", "param", "code", …}}`. Its `code` says
+what happened, `remedy` what to do; the same words stand in the console, the event log and the
+registry.
+"""
+
+
+def make_app(
+    engine: EngineFace,
+    settings: Settings,
+    keys: Keys,
+    *,
+    address: Address | None = None,
+    readonly: bool = False,
+) -> FastAPI:
+    """Build the API in front of a started engine. It stands in ``app.state.house``.
+
+    Args:
+        address: Where it will answer; None means where the settings say.
+        readonly: Nothing under ``/admin`` may change anything.
+    """
+    where = address or parse_address(settings.api or "127.0.0.1:0")
+    house = House(engine, settings, keys, where, readonly, Metrics())
+    app = FastAPI(
+        title="Opta-LMX",
+        description=_ABOUT,
+        redoc_url=None,
+        redirect_slashes=False,
+        # The guard and the decisions answer what FastAPI would call a validation error.
+        responses={},
+    )
+    app.state.house = house
+    faults.install(app)
+    for room in (health,):
+        app.include_router(room.router(house))
+    # The last one added is the first one asked.
+    app.add_middleware(faults.Faults, desk=engine.desk)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+        )
+    app.add_middleware(Guard, settings=settings, keys=keys, address=where, readonly=readonly)
+    return app

@@ -1,0 +1,26 @@
+"""What every room of the API shares."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from engine.address import Address
+from engine.face import EngineFace
+from engine.http.keys import Keys
+from engine.http.metrics import Metrics
+from engine.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One API: the engine it fronts and what it was told.
+
+    ``ending`` is set when the server stops: whoever streams without an end of its own ends then.
+    """
+
+    engine: EngineFace
+    settings: Settings
+    keys: Keys
+    address: Address
+    readonly: bool
+    metrics: Metrics
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
