@@ -42,6 +42,21 @@ class RequestError(Exception):
         self.kind = kind
 
 
+def refuse_length(tokens: int, context: int) -> None:
+    """Refuse a prompt of so many tokens that has no words, or leaves no room for an answer.
+
+    Raises:
+        RequestError: it is so; the numbers are in the text.
+    """
+    if not tokens:
+        raise RequestError("invalid", "the prompt is empty")
+    if tokens >= context:
+        raise RequestError(
+            "context",
+            f"prompt of {tokens:,} tokens plus at least one to answer; the context is {context:,}",
+        )
+
+
 class ModelBackend(Protocol):
     """One backend in one worker. Every call comes from the worker's main thread."""
 

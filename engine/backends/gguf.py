@@ -4,27 +4,25 @@ Every step is one ``llama_decode``: a token for each running stream and a bounde
 prompts that are still being read.
 """
 
-import collections
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.backends import footprint
-from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent
+from engine.backends.answer import Answer, Reason
+from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent, refuse_length
 from engine.backends.cores import compute_threads
-from engine.backends.gguf_native import BATCH, NativeModel, Row, version
+from engine.backends.dialect import Dialect, thinking, tool_format
+from engine.backends.gguf_native import BATCH, NativeModel, version
 from engine.backends.gguf_probe import evaluate
 from engine.backends.gguf_sampler import Sampler
+from engine.backends.gguf_schedule import Run, Schedule
 from engine.backends.hollow import Hollow, in_gguf
 from engine.backends.prefill import PrefillPace
 from engine.backends.score import Evaluation, score
 from engine.backends.template import ChatTemplate, closing
-from engine.backends.transcript import Transcript
 from engine.workers.protocol import (
-    Delta,
     Failed,
-    Finished,
     Generate,
     Load,
     Loaded,
@@ -32,56 +30,13 @@ from engine.workers.protocol import (
     Probe,
     Probed,
     Progress,
+    Started,
 )
 
-_HEADROOM = 64
-"""Cells that must be free beyond a prompt before it joins others, so that it is not put back at
-once."""
-_SILENT_TOKENS = 8
-"""After so many tokens without text (control tokens, a stop text held back) a delta goes out
-anyway: the parent must see that the request lives."""
 _QUEUED_S = 1.0
-"""How often a waiting request says that it waits, for the same reason."""
+"""How often a waiting request says that it waits: the parent must see that it lives."""
 _MOST_SLOTS = 255
 """llama.cpp's limit of 256 sequences, less the one for probes."""
-
-
-@dataclass(slots=True, eq=False)
-class _Run:
-    """One request: waiting, reading its prompt or decoding."""
-
-    request: Generate
-    tokens: list[int]
-    """The prompt and what was generated; those from ``fed`` on are not in the cache yet."""
-    prompt_tokens: int
-    sampler: Sampler
-    transcript: Transcript
-    sequence: int = -1
-    fed: int = 0
-    taken: int = 0
-    """Tokens in the present batch."""
-    output: int = -1
-    """Position in the batch of its logits, or -1."""
-    unsent: int = 0
-    """Tokens drawn since the last delta."""
-    cancelled: bool = False
-
-    @property
-    def generated(self) -> int:
-        return len(self.tokens) - self.prompt_tokens
-
-    @property
-    def decoding(self) -> bool:
-        return self.generated > 0 and len(self.tokens) - self.fed == 1
-
-
-@dataclass(slots=True)
-class _Slots:
-    """Who computes and who waits, in order of arrival."""
-
-    free: list[int]
-    running: list[_Run] = field(default_factory=list)
-    waiting: collections.deque[_Run] = field(default_factory=collections.deque)
 
 
 class GgufBackend:
@@ -98,8 +53,10 @@ class GgufBackend:
         self.device = "cpu"
         self._clock = clock
         self._model: NativeModel | None = None
-        self._template: ChatTemplate | None = None
-        self._slots = _Slots([])
+        self._dialect = Dialect()
+        self._schedule = Schedule(0, 0, lambda _: None)
+        self._news: list[StepEvent] = []
+        """What the next step tells first."""
         self._pace = PrefillPace(BATCH)
         self._spoke = clock()
         self._evaluation: Evaluation | None = None
@@ -128,22 +85,22 @@ class GgufBackend:
             on_fraction=lambda fraction: on_progress(fraction, "loading"),
         )
         self._model, self._path = model, Path(spec.path)
-        self._slots = _Slots(free=list(range(spec.slots)))
+        self._schedule = Schedule(spec.slots, model.context, model.forget)
         source = model.template
-        if source:
-            bos, eos = model.text_of(model.bos), model.text_of(model.eos)
-            self._template = ChatTemplate(source, bos=bos, eos=eos)
+        bos, eos = model.text_of(model.bos), model.text_of(model.eos)
+        self._dialect = Dialect(
+            render=ChatTemplate(source, bos=bos, eos=eos).render if source else None,
+            tool_format=tool_format(source, model.knows),
+            thinking=thinking(source, model.knows),
+        )
         return Loaded(
             context=model.context,
             vocabulary=model.vocabulary,
-            chat=self._template is not None,
+            chat=self._dialect.render is not None,
+            tool_format=self._dialect.tool_format,
+            thinking=self._dialect.thinking,
             memory_bytes=self.memory_bytes(),
         )
-
-    def _render(self, messages: tuple[Message, ...]) -> str:
-        if self._template is None:
-            raise RequestError("template", "this model has no chat template: completions only")
-        return self._template.render(messages)
 
     def submit(self, request: Generate) -> None:
         """Queue a request.
@@ -152,18 +109,9 @@ class GgufBackend:
             RequestError: it has no prompt, does not fit the context, or cannot be rendered.
         """
         model = self._loaded
-        if request.prompt is None and not request.messages:
-            raise RequestError("invalid", "neither messages nor a prompt")
-        text = self._render(request.messages) if request.prompt is None else request.prompt
-        tokens = model.tokens(text, special=True)
-        if not tokens:
-            raise RequestError("invalid", "the prompt is empty")
-        if len(tokens) >= model.context:
-            raise RequestError(
-                "context",
-                f"prompt of {len(tokens):,} tokens plus at least one to answer; "
-                f"the context is {model.context:,}",
-            )
+        prompt = self._dialect.prompt(request)
+        tokens = model.tokens(prompt.text, special=True)
+        refuse_length(len(tokens), model.context)
         sampler = Sampler(
             request.sampling,
             prompt=tokens,
@@ -171,8 +119,11 @@ class GgufBackend:
             vocabulary=model.vocabulary,
             context=model.context,
         )
-        transcript = Transcript(request.sampling.stop)
-        self._slots.waiting.append(_Run(request, tokens, len(tokens), sampler, transcript))
+        answer = Answer(request, len(tokens))
+        self._schedule.waiting.append(Run(request, tokens, sampler, answer))
+        self._news.append(
+            Started(id=request.id, prompt_tokens=len(tokens), thinking=prompt.thinking)
+        )
 
     def step(self) -> list[StepEvent]:
         """Decode one batch and tell what came of it.
@@ -180,90 +131,43 @@ class GgufBackend:
         Raises:
             RuntimeError: llama.cpp failed.
         """
-        model = self._loaded
-        events: list[StepEvent] = []
-        self._end_cancelled(events)
-        self._make_room(model)
-        self._admit(model)
+        model, schedule = self._loaded, self._schedule
+        events, self._news = self._news, []
+        for run in [run for run in schedule if run.cancelled]:
+            self._finish(run, "cancelled", events)
+        schedule.arrange()
         self._report_waiting(events)
-        rows = self._fill()
+        streams = sum(run.decoding for run in schedule.running)
+        rows = schedule.fill(self._pace.budget(beside_streams=streams > 0))
         if not rows:
             return events
-        prompt_rows = len(rows) - sum(run.decoding for run in self._slots.running)
         started = self._clock()
         if not model.decode(rows):
             self._yield_cells(events)
             return events
-        self._pace.measured(prompt_rows, self._clock() - started)
-        for run in list(self._slots.running):
+        self._pace.measured(len(rows) - streams, self._clock() - started)
+        for run in list(schedule.running):
             self._advance(model, run, events)
         return events
-
-    def _end_cancelled(self, events: list[StepEvent]) -> None:
-        slots = self._slots
-        for run in [run for run in (*slots.running, *slots.waiting) if run.cancelled]:
-            self._finish(run, "cancelled", events)
-
-    def _make_room(self, model: NativeModel) -> None:
-        running = self._slots.running
-        while len(running) > 1 and sum(len(run.tokens) for run in running) > model.context:
-            self._put_back(running[-1])
-
-    def _put_back(self, run: _Run) -> None:
-        self._release(run)
-        run.fed = 0
-        self._slots.waiting.appendleft(run)
-
-    def _admit(self, model: NativeModel) -> None:
-        slots = self._slots
-        while slots.waiting and slots.free:
-            run = slots.waiting[0]
-            held = sum(len(other.tokens) for other in slots.running)
-            if slots.running and held + len(run.tokens) + _HEADROOM > model.context:
-                return
-            slots.waiting.popleft()
-            run.sequence = slots.free.pop()
-            slots.running.append(run)
 
     def _report_waiting(self, events: list[StepEvent]) -> None:
         now = self._clock()
         if now - self._spoke < _QUEUED_S:
             return
         self._spoke = now
-        events.extend(Progress(id=run.request.id, stage="queued") for run in self._slots.waiting)
-
-    def _fill(self) -> list[Row]:
-        """The next batch: every stream's token first, then prompts in order of arrival."""
-        running = self._slots.running
-        streams = [run for run in running if run.decoding]
-        budget = self._pace.budget(beside_streams=bool(streams))
-        budget = min(budget, BATCH - len(streams))
-        rows: list[Row] = []
-        for run in (*streams, *(run for run in running if not run.decoding)):
-            left = len(run.tokens) - run.fed
-            run.taken = 1 if run.decoding else min(left, budget)
-            budget -= 0 if run.decoding else run.taken
-            rows.extend(
-                Row(run.tokens[position], position, run.sequence, False)
-                for position in range(run.fed, run.fed + run.taken)
-            )
-            run.output = -1
-            if run.taken == left:
-                run.output = len(rows) - 1
-                rows[-1] = rows[-1]._replace(output=True)
-        return rows
+        events.extend(Progress(id=run.request.id, stage="queued") for run in self._schedule.waiting)
 
     def _yield_cells(self, events: list[StepEvent]) -> None:
         # Our own count says there is room, but a cache may need more than a cell per token.
-        youngest = self._slots.running[-1]
-        if len(self._slots.running) > 1:
-            self._put_back(youngest)
+        if len(self._schedule.running) > 1:
+            self._schedule.put_back()
             return
-        self._drop(youngest)
+        [run] = self._schedule.running
+        self._schedule.drop(run)
         message = "llama.cpp found no room in its cache for this request"
-        events.append(Failed(id=youngest.request.id, kind="internal", message=message))
+        events.append(Failed(id=run.request.id, kind="internal", message=message))
 
-    def _advance(self, model: NativeModel, run: _Run, events: list[StepEvent]) -> None:
+    def _advance(self, model: NativeModel, run: Run, events: list[StepEvent]) -> None:
         reading = not run.decoding
         run.fed += run.taken
         if reading and run.taken:
@@ -274,52 +178,27 @@ class GgufBackend:
             )
         if run.output < 0:
             return
+        answer = run.answer
         token = run.sampler.draw(model.handle, run.output)
         if model.is_end(token):
             self._finish(run, "stop", events)
             return
         run.tokens.append(token)
-        run.unsent += 1
-        text = run.transcript.push(model.piece(token))
-        if text or run.unsent >= _SILENT_TOKENS:
-            events.append(Delta(id=run.request.id, text=text, tokens=run.unsent))
-            run.unsent = 0
-        if run.transcript.stopped:
+        answer.add(model.piece(token), events)
+        if answer.stopped:
             self._finish(run, "stop", events)
-        elif run.generated >= run.request.sampling.max_tokens or len(run.tokens) >= model.context:
+        elif (
+            answer.generated >= run.request.sampling.max_tokens or len(run.tokens) >= model.context
+        ):
             self._finish(run, "length", events)
 
-    def _finish(self, run: _Run, reason: str, events: list[StepEvent]) -> None:
-        self._drop(run)
-        if reason != "cancelled" and (text := run.transcript.finish()):
-            events.append(Delta(id=run.request.id, text=text, tokens=run.unsent))
-        events.append(
-            Finished.model_validate(
-                {
-                    "id": run.request.id,
-                    "reason": "stop" if run.transcript.stopped else reason,
-                    "prompt_tokens": run.prompt_tokens,
-                    "completion_tokens": run.generated,
-                }
-            )
-        )
-
-    def _release(self, run: _Run) -> None:
-        self._slots.running.remove(run)
-        self._loaded.forget(run.sequence)
-        self._slots.free.append(run.sequence)
-        run.sequence = -1
-
-    def _drop(self, run: _Run) -> None:
-        if run.sequence >= 0:
-            self._release(run)
-        else:
-            self._slots.waiting.remove(run)
-        run.sampler.close()
+    def _finish(self, run: Run, reason: Reason, events: list[StepEvent]) -> None:
+        self._schedule.drop(run)
+        run.answer.end(reason, events)
 
     def cancel(self, request_id: str) -> None:
         """Mark a request; the next step ends it. Unknown ids are ignored."""
-        for run in (*self._slots.running, *self._slots.waiting):
+        for run in self._schedule:
             if run.request.id == request_id:
                 run.cancelled = True
 
@@ -332,7 +211,7 @@ class GgufBackend:
         """
         model = self._loaded
         if question.name in ("template", "render"):
-            text = self._render(question.messages)
+            text = self._dialect.renderer(question.messages)
             counts = {"characters": float(len(text))}
             counts["tokens"] = float(len(model.tokens(text, special=True)))
             if question.name == "template":
@@ -358,9 +237,7 @@ class GgufBackend:
         return self._holes
 
     def _ending(self, model: NativeModel, messages: tuple[Message, ...]) -> dict[str, float]:
-        if self._template is None:
-            return {}
-        after = closing(self._template.render, messages)
+        after = closing(self._dialect.render, messages)
         if after is None:
             return {}
         ends = any(model.is_end(token) for token in model.tokens(after, special=True))
@@ -378,12 +255,12 @@ class GgufBackend:
     @property
     def active(self) -> int:
         """Requests running or waiting."""
-        return len(self._slots.running) + len(self._slots.waiting)
+        return len(self._schedule)
 
     @property
     def queued(self) -> int:
         """Requests waiting for a sequence or for cells."""
-        return len(self._slots.waiting)
+        return len(self._schedule.waiting)
 
     def memory_bytes(self) -> int:
         """What the process holds."""
@@ -391,7 +268,7 @@ class GgufBackend:
 
     def close(self) -> None:
         """Free the model."""
-        for run in (*self._slots.running, *self._slots.waiting):
+        for run in self._schedule:
             run.sampler.close()
         if self._model is not None:
             self._model.close()

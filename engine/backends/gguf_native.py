@@ -176,6 +176,10 @@ class NativeModel:
         name = native.llama_vocab_get_text(self._vocabulary, token)
         return name.decode("utf-8", "replace") if name else ""
 
+    def knows(self, text: str) -> bool:
+        """Whether this text is one token of the vocabulary, as it stands."""
+        return any(self.text_of(token) == text for token in self.tokens(text, special=True))
+
     def tokens(self, text: str, *, special: bool) -> list[int]:
         """Tokenise.
 

@@ -10,16 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.backends import mlx_model, mlx_probe, mlx_runtime
-from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent
+from engine.backends.answer import Answer, Reason
+from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent, refuse_length
 from engine.backends.hollow import Hollow
 from engine.backends.mlx_batch import Batch
 from engine.backends.mlx_piece import Pieces
 from engine.backends.score import Evaluation, score
 from engine.backends.template import closing
-from engine.backends.transcript import Transcript
 from engine.workers.protocol import (
-    Delta,
-    Finished,
     Generate,
     Load,
     Loaded,
@@ -27,13 +25,11 @@ from engine.workers.protocol import (
     Probe,
     Probed,
     Progress,
+    Started,
 )
 
-_SILENT_TOKENS = 8
-"""After so many tokens without text (control tokens, a stop text held back) a delta goes out
-anyway: the parent must see that the request lives."""
 _QUEUED_S = 1.0
-"""How often a waiting request says that it waits, for the same reason."""
+"""How often a waiting request says that it waits: the parent must see that it lives."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,10 +41,7 @@ class _Run:
     limit: int
     """Tokens it may generate: what it asked for, or what the context leaves."""
     pieces: Pieces
-    transcript: Transcript
-    generated: int = 0
-    unsent: int = 0
-    """Tokens drawn since the last delta."""
+    answer: Answer
     cancelled: bool = False
 
 
@@ -73,6 +66,8 @@ class MlxBackend:
         self._context = 0
         self._most = 1
         self._slots = _Slots()
+        self._news: list[StepEvent] = []
+        """What the next step tells first."""
         self._spoke = clock()
         self._evaluation: Evaluation | None = None
         self._holes: Hollow | None = None
@@ -110,15 +105,11 @@ class MlxBackend:
         return Loaded(
             context=self._context,
             vocabulary=model.vocabulary,
-            chat=model.render is not None,
+            chat=model.dialect.render is not None,
+            tool_format=model.dialect.tool_format,
+            thinking=model.dialect.thinking,
             memory_bytes=self.memory_bytes(),
         )
-
-    def _render(self, messages: tuple[Message, ...]) -> str:
-        render = self._loaded.render
-        if render is None:
-            raise RequestError("template", "this model has no chat template: completions only")
-        return render(messages)
 
     def submit(self, request: Generate) -> None:
         """Queue a request.
@@ -127,29 +118,21 @@ class MlxBackend:
             RequestError: it has no prompt, does not fit the context, or cannot be rendered.
         """
         model = self._loaded
-        if request.prompt is None and not request.messages:
-            raise RequestError("invalid", "neither messages nor a prompt")
-        if request.prompt is None:
-            # A template writes the tokens that begin a sequence itself.
-            tokens = model.encode(self._render(request.messages), special=False)
-        else:
-            tokens = model.encode(request.prompt, special=True)
-        if not tokens:
-            raise RequestError("invalid", "the prompt is empty")
-        if len(tokens) >= self._context:
-            raise RequestError(
-                "context",
-                f"prompt of {len(tokens):,} tokens plus at least one to answer; "
-                f"the context is {self._context:,}",
-            )
+        prompt = model.dialect.prompt(request)
+        # A template writes the tokens that begin a sequence itself.
+        tokens = model.encode(prompt.text, special=request.prompt is not None)
+        refuse_length(len(tokens), self._context)
         self._slots.waiting.append(
             _Run(
                 request,
                 tokens,
                 limit=min(request.sampling.max_tokens, self._context - len(tokens)),
                 pieces=Pieces(model.spell, tokens),
-                transcript=Transcript(request.sampling.stop),
+                answer=Answer(request, len(tokens)),
             )
+        )
+        self._news.append(
+            Started(id=request.id, prompt_tokens=len(tokens), thinking=prompt.thinking)
         )
 
     def step(self) -> list[StepEvent]:
@@ -159,7 +142,7 @@ class MlxBackend:
             RuntimeError: MLX failed; what it holds is unknown.
         """
         batch = self._computing
-        events: list[StepEvent] = []
+        events, self._news = self._news, []
         self._end_cancelled(batch, events)
         self._admit(batch)
         self._report_waiting(events)
@@ -192,6 +175,7 @@ class MlxBackend:
             number = batch.add(
                 run.prompt, run.request.sampling, run.limit, ignore_eos=run.request.ignore_eos
             )
+            run.answer.cached_tokens = batch.shared(number)
             slots.running[number] = run
 
     def _report_waiting(self, events: list[StepEvent]) -> None:
@@ -202,38 +186,20 @@ class MlxBackend:
         events.extend(Progress(id=run.request.id, stage="queued") for run in self._slots.waiting)
 
     def _advance(
-        self, batch: Batch, number: int, token: int, reason: str | None, events: list[StepEvent]
+        self, batch: Batch, number: int, token: int, reason: Reason | None, events: list[StepEvent]
     ) -> None:
         run = self._slots.running[number]
         if reason != "stop":  # the token that ends a text has none
-            run.generated += 1
-            run.unsent += 1
-            text = run.transcript.push(run.pieces.add(token))
-            if text or run.unsent >= _SILENT_TOKENS:
-                events.append(Delta(id=run.request.id, text=text, tokens=run.unsent))
-                run.unsent = 0
-        if reason is None and run.transcript.stopped:
+            run.answer.add(run.pieces.add(token), events)
+        if reason is None and run.answer.stopped:
             batch.remove(number)
             reason = "stop"
         if reason is not None:
             del self._slots.running[number]
             self._finish(run, reason, events)
 
-    def _finish(self, run: _Run, reason: str, events: list[StepEvent]) -> None:
-        if reason != "cancelled":
-            text = run.transcript.push(run.pieces.finish()) + run.transcript.finish()
-            if text:
-                events.append(Delta(id=run.request.id, text=text, tokens=run.unsent))
-        events.append(
-            Finished.model_validate(
-                {
-                    "id": run.request.id,
-                    "reason": "stop" if run.transcript.stopped else reason,
-                    "prompt_tokens": len(run.prompt),
-                    "completion_tokens": run.generated,
-                }
-            )
-        )
+    def _finish(self, run: _Run, reason: Reason, events: list[StepEvent]) -> None:
+        run.answer.end(reason, events, rest=run.pieces.finish())
 
     def cancel(self, request_id: str) -> None:
         """Mark a request; the next step ends it. Unknown ids are ignored."""
@@ -250,7 +216,7 @@ class MlxBackend:
         model = self._loaded
         values: dict[str, float]
         if question.name in ("template", "render"):
-            text = self._render(question.messages)
+            text = model.dialect.renderer(question.messages)
             tokens = model.encode(text, special=False)
             values = {"characters": float(len(text)), "tokens": float(len(tokens))}
             if question.name == "template":
@@ -267,7 +233,7 @@ class MlxBackend:
 
     def _ending(self, messages: tuple[Message, ...]) -> dict[str, float]:
         model = self._loaded
-        after = closing(model.close, messages)
+        after = closing(None if model.coded else model.dialect.render, messages)
         if after is None:
             return {}
         return {"ends": float(not model.ends.isdisjoint(model.encode(after, special=False)))}

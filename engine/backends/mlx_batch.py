@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from engine.backends import mlx_release, mlx_runtime
 from engine.backends.mlx_model import LoadedModel
@@ -32,7 +32,7 @@ class Drawn(NamedTuple):
 
     number: int
     token: int
-    reason: str | None
+    reason: Literal["stop", "length"] | None
 
 
 class Batch:
@@ -90,6 +90,10 @@ class Batch:
         if len(self._shared) >= self._slots:
             self._prefix.drop()
         return int(number)
+
+    def shared(self, number: int) -> int:
+        """Tokens of a prompt that were in the cache when it came."""
+        return self._shared[number]
 
     def remove(self, number: int) -> None:
         """Let a request leave at once."""

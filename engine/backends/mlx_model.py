@@ -4,14 +4,16 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engine.backends import mlx_release
 from engine.backends.base import LoadError, OnProgress, RequestError
+from engine.backends.dialect import Dialect, Render, thinking, tool_format
 from engine.backends.template import ChatTemplate
+from engine.backends.turn import as_turns, free_names
 from engine.workers.entrance import command
 from engine.workers.protocol import Message
 
@@ -30,10 +32,9 @@ class LoadedModel:
     """mlx-lm's wrapper around the one of transformers."""
     vocabulary: int
     context_trained: int | None
-    render: Callable[[tuple[Message, ...]], str] | None
-    """Turns a conversation into a prompt and raises RequestError; None without a template."""
-    close: Callable[..., str] | None = None
-    """As ``render``, and with ``opening=False`` no turn is opened; None where code renders."""
+    dialect: Dialect
+    coded: bool = False
+    """Whether code renders its conversations, and no template's text."""
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         """Tokens of a text; with ``special`` framed as the model wants a sequence to begin."""
@@ -96,8 +97,21 @@ def load_folder(path: Path, on_progress: OnProgress) -> LoadedModel:
         tokenizer=tokenizer,
         vocabulary=int(vocabulary),
         context_trained=_context_trained(config | text_config),
-        render=template.render if template else _renderer(tokenizer),
-        close=template.render if template else None,
+        dialect=_dialect(tokenizer, template.render if template else _renderer(tokenizer)),
+        coded=template is None,
+    )
+
+
+def _dialect(tokenizer: Any, render: Render | None) -> Dialect:
+    template = tokenizer.chat_template
+    source = template if isinstance(template, str) else None
+    knows = tokenizer.get_vocab().__contains__
+    # The checkpoint may say it itself; mlx-lm writes what it found into the same place.
+    said = tokenizer.init_kwargs.get("tool_parser_type")
+    return Dialect(
+        render=render,
+        tool_format=said if isinstance(said, str) else tool_format(source, knows),
+        thinking=thinking(source, knows),
     )
 
 
@@ -169,23 +183,41 @@ def _template(tokenizer: Any) -> ChatTemplate | None:
     return ChatTemplate(source, bos=inner.bos_token or "", eos=inner.eos_token or "")
 
 
-def _renderer(tokenizer: Any) -> Callable[[tuple[Message, ...]], str] | None:
+def _renderer(tokenizer: Any) -> Render | None:
     """Some models' templates are code that mlx-lm or transformers ship, with no text to run."""
     inner = tokenizer._tokenizer  # noqa: SLF001 - see above
     # Named templates without a default among them are none, not code.
     if not tokenizer.has_chat_template or isinstance(inner.chat_template, dict):
         return None
-    return lambda messages: _render_by_code(tokenizer, messages)
 
+    def render(
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        options: Mapping[str, Any] | None = None,
+        opening: bool = True,
+    ) -> str:
+        def written(*, parsed: bool) -> str:
+            return str(
+                tokenizer.apply_chat_template(
+                    as_turns(messages, parsed=parsed),
+                    **free_names(options or {}),
+                    tools=list(tools) or None,
+                    tokenize=False,
+                    add_generation_prompt=opening,
+                )
+            )
 
-def _render_by_code(tokenizer: Any, messages: tuple[Message, ...]) -> str:
-    turns = [message.model_dump() for message in messages]
-    try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    except Exception as error:
-        cause = f"{type(error).__name__}: {error}"
-        raise RequestError("template", f"chat template: {cause}") from error
-    return str(text)
+        try:
+            try:
+                return written(parsed=True)
+            except TypeError:  # such code may read a call's arguments from their text itself
+                return written(parsed=False)
+        except Exception as error:
+            cause = f"{type(error).__name__}: {error}"
+            raise RequestError("template", f"chat template: {cause}") from error
+
+    return render
 
 
 def ensure_built(gguf: Path, folder: Path, on_progress: OnProgress) -> None:

@@ -5,17 +5,17 @@ it answers for a healthy model is plausible and says so nowhere: the catalog mar
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent
+from engine.backends.answer import Answer, Reason
+from engine.backends.base import LoadError, OnProgress, StepEvent, refuse_length
+from engine.backends.dialect import Dialect
 from engine.backends.simulated_fault import FaultCounter, Faults
-from engine.backends.transcript import Transcript
 from engine.catalog.simulated import ScriptError, SimulatedScript, When, read_script
 from engine.workers.protocol import (
-    Delta,
-    Finished,
     Generate,
     Load,
     Loaded,
@@ -23,6 +23,7 @@ from engine.workers.protocol import (
     Probe,
     Probed,
     Progress,
+    Started,
 )
 
 CANARY_PREFIX = "canary-"
@@ -34,17 +35,15 @@ _NAP_S = 0.05
 _LOAD_TICK_S = 0.02
 _VOCABULARY = 32_000
 _PERPLEXITY = 12.5
+_THINKING = ("<think>", "</think>")
 
 
 @dataclass(slots=True, eq=False)
 class _Run:
     request: Generate
-    prompt_tokens: int
-    transcript: Transcript
+    answer: Answer
     due: float
     """When its next token is, on the backend's clock."""
-    generated: int = 0
-    unsent: int = 0
     prefilled: bool = False
     cancelled: bool = False
 
@@ -62,6 +61,11 @@ class _Slots:
     most: int
     running: list[_Run] = field(default_factory=list)
     waiting: list[_Run] = field(default_factory=list)
+
+
+def _render(messages: Sequence[Message], *, opening: bool = True, **_: Any) -> str:
+    turns = "".join(f"<{message.role}> {message.content}\n" for message in messages)
+    return turns + "<assistant>" if opening else turns
 
 
 def _count(text: str) -> int:
@@ -97,6 +101,9 @@ class SimulatedBackend:
         self._context = 0
         self._faults = Faults((), FaultCounter(None), raw_output)
         self._slots = _Slots(most=1)
+        self._news: list[StepEvent] = []
+        """What the next step tells first."""
+        self._dialect = Dialect()
         self._questions = 0
         self._worked_at = clock()
         self._loaded = False
@@ -116,6 +123,12 @@ class SimulatedBackend:
         self._faults = Faults(script.faults, counter, self._raw_output)
         self._context = min(spec.context, script.context)
         self._slots = _Slots(most=max(1, spec.slots))
+        said = "".join(script.say)
+        self._dialect = Dialect(
+            render=_render,
+            tool_format=script.tool_format or "",
+            thinking=_THINKING if all(mark in said for mark in _THINKING) else None,
+        )
         started = self._clock()
         while (elapsed := self._clock() - started) < script.load_seconds:
             self._faults.reach("load", elapsed)
@@ -129,6 +142,8 @@ class SimulatedBackend:
             context=self._context,
             vocabulary=_VOCABULARY,
             chat=True,
+            tool_format=self._dialect.tool_format,
+            thinking=self._dialect.thinking,
             backend_version=f"simulated {script.backend_version}",
             memory_bytes=self.memory_bytes(),
         )
@@ -139,33 +154,22 @@ class SimulatedBackend:
         Raises:
             RequestError: its prompt is empty or does not fit the context.
         """
-        text = self._render(request.messages) if request.prompt is None else request.prompt
-        words = _count(text)
-        if not words:
-            raise RequestError("invalid", "the prompt is empty")
-        if words >= self._context:
-            raise RequestError(
-                "context",
-                f"prompt of {words:,} tokens plus at least one to answer; "
-                f"the context is {self._context:,}",
-            )
+        prompt = self._dialect.prompt(request)
+        words = _count(prompt.text)
+        refuse_length(words, self._context)
         if request.id.startswith(CANARY_PREFIX):
             self._ask()
-        transcript = Transcript(request.sampling.stop)
-        self._slots.waiting.append(_Run(request, words, transcript, self._clock()))
+        self._slots.waiting.append(_Run(request, Answer(request, words), self._clock()))
+        self._news.append(Started(id=request.id, prompt_tokens=words, thinking=prompt.thinking))
 
     def _ask(self) -> None:
         self._questions += 1
         self._faults.reach("canary", self._questions)
 
-    def _render(self, messages: tuple[Message, ...]) -> str:
-        turns = "".join(f"<{message.role}> {message.content}\n" for message in messages)
-        return turns + "<assistant>" if turns else ""
-
     def step(self) -> list[StepEvent]:
         """Say the next text of every request that is due."""
         slots = self._slots
-        events: list[StepEvent] = []
+        events, self._news = self._news, []
         for run in [run for run in (*slots.running, *slots.waiting) if run.cancelled]:
             self._finish(run, "cancelled", events)
         while slots.waiting and len(slots.running) < slots.most:
@@ -195,50 +199,34 @@ class SimulatedBackend:
         request = run.request
         if not run.prefilled:
             run.prefilled = True
-            total = run.prompt_tokens
+            total = run.answer.prompt_tokens
             events.append(
                 Progress(id=request.id, stage="prefill", fraction=1.0, done=total, total=total)
             )
         if run.moment == "token":
-            self._faults.reach("token", run.generated, run.subject)
+            self._faults.reach("token", run.answer.generated, run.subject)
         # A real model's NaN logits end in no text at all (llama.cpp), so both look the same here.
         if any(self._faults.coloured(what, run.moment, run.subject) for what in ("empty", "nan")):
             self._finish(run, "stop", events)
             return
         garbage = self._faults.coloured("garbage", run.moment, run.subject)
         say = self._script.say
-        piece = GARBAGE if garbage else say[run.generated % len(say)]
-        run.generated += 1
-        run.unsent += 1
-        text = run.transcript.push(piece)
-        if text:
-            events.append(Delta(id=request.id, text=text, tokens=run.unsent))
-            run.unsent = 0
-        if run.transcript.stopped:
+        piece = GARBAGE if garbage else say[run.answer.generated % len(say)]
+        run.answer.add(piece, events)
+        if run.answer.stopped:
             self._finish(run, "stop", events)
         elif (
-            run.generated >= request.sampling.max_tokens
-            or run.prompt_tokens + run.generated >= self._context
+            run.answer.generated >= request.sampling.max_tokens
+            or run.answer.prompt_tokens + run.answer.generated >= self._context
         ):
             self._finish(run, "length", events)
 
-    def _finish(self, run: _Run, reason: str, events: list[StepEvent]) -> None:
+    def _finish(self, run: _Run, reason: Reason, events: list[StepEvent]) -> None:
         pool = self._slots.running if run in self._slots.running else self._slots.waiting
         pool.remove(run)
         if run.subject:
             self._faults.forget(run.subject)
-        if reason != "cancelled" and (text := run.transcript.finish()):
-            events.append(Delta(id=run.request.id, text=text, tokens=run.unsent))
-        events.append(
-            Finished.model_validate(
-                {
-                    "id": run.request.id,
-                    "reason": reason,
-                    "prompt_tokens": run.prompt_tokens,
-                    "completion_tokens": run.generated,
-                }
-            )
-        )
+        run.answer.end(reason, events)
 
     def cancel(self, request_id: str) -> None:
         """Mark a request; the next step ends it."""
@@ -260,7 +248,7 @@ class SimulatedBackend:
         words = float(_count(question.text))
         values = {"tokens": words}
         if question.name in ("template", "render"):
-            text = self._render(question.messages)
+            text = _render(question.messages)
             values = {"characters": float(len(text)), "tokens": float(_count(text))}
         elif question.name == "logits":
             values |= {"nonfinite": 0.0, "min": -18.0, "max": 27.0, "spread": 31.0}

@@ -8,7 +8,7 @@ deadline, size here.
 import contextlib
 import json
 import resource
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engine.backends.base import RequestError
+from engine.backends.turn import as_turns, free_names
 from engine.workers.protocol import MAX_FRAME, Message
 
 _ROOM = 512 * 1024 * 1024
@@ -134,10 +135,19 @@ class ChatTemplate:
         environment.globals["strftime_now"] = lambda form: self._now().strftime(form)
         return environment.from_string(self._source)
 
-    def render(self, messages: Sequence[Message], *, opening: bool = True) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        options: Mapping[str, Any] | None = None,
+        opening: bool = True,
+    ) -> str:
         """The prompt for a conversation.
 
         Args:
+            tools: What the model may call, in OpenAI's form.
+            options: Further names the template may read; they replace none of its own.
             opening: Whether to open the assistant's turn at the end.
 
         Raises:
@@ -148,12 +158,15 @@ class ChatTemplate:
             with _bounded():
                 if self._compiled is None:
                     self._compiled = self._compile()
-                stream = self._compiled.generate(
-                    messages=[message.model_dump() for message in messages],
-                    add_generation_prompt=opening,
-                    tools=None,
+                names = {
+                    **free_names(options or {}),
+                    "messages": as_turns(messages),
+                    "add_generation_prompt": opening,
+                    # None and not absent, as transformers has it: templates were written for that.
+                    "tools": list(tools) or None,
                     **self._tokens,
-                )
+                }
+                stream = self._compiled.generate(names)
                 return _joined(stream)
         except _Refusal as refusal:
             raise RequestError("template", f"chat template: {refusal}") from refusal

@@ -23,6 +23,8 @@ from engine.workers.protocol import (
     Probe,
     Progress,
     Shutdown,
+    Started,
+    ToolCall,
 )
 from tests.worker_client import Client, ask
 
@@ -79,7 +81,7 @@ def run(backend: Any, *requests: Generate) -> dict[str, tuple[str, Finished]]:
             elif isinstance(event, Finished):
                 ends[event.id] = (texts[event.id], event)
             else:
-                assert isinstance(event, Progress)
+                assert isinstance(event, Progress | Started)
     return ends
 
 
@@ -240,6 +242,42 @@ def test_penalties_change_what_is_said(backend: Any) -> None:
     request = ask("b", "Say: no no no no no", max_tokens=16, frequency_penalty=2.0)
     penalised = run(backend, request)["b"][0]
     assert plain != penalised
+
+
+def test_it_says_first_what_it_has_rendered(backend: Any) -> None:
+    request = ask("r", "Name three colours.", max_tokens=3)
+    backend.submit(request.model_copy(update={"opening": "Red, green,<think>"}))
+    backend.submit(Generate(id="p", prompt="1, 2, 3,", opening=" 4, 5,", sampling=request.sampling))
+    events = []
+    while backend.active:
+        events += backend.step()
+    started = [event for event in events if isinstance(event, Started)]
+    assert [event.id for event in started] == ["r", "p"]
+    assert isinstance(events[0], Started)
+    ends = {event.id: event for event in events if isinstance(event, Finished)}
+    assert {e.id: e.prompt_tokens for e in started} == {n: e.prompt_tokens for n, e in ends.items()}
+    assert not any(event.thinking for event in started)  # the starter knows no thinking
+    texts = dict.fromkeys(ends, "")
+    for event in events:
+        texts[event.id] += event.text if isinstance(event, Delta) else ""
+    assert texts["p"] == " 6,"
+
+
+def test_a_conversation_with_tools_renders(backend: Any) -> None:
+    call = ToolCall(id="c", name="add", arguments='{"a": 1}')
+    turns = (
+        Message(role="user", content="1+1?"),
+        Message(role="assistant", content="", tool_calls=(call,)),
+        Message(role="tool", content="2", tool_call_id="c", name="add"),
+    )
+    request = Generate(
+        id="r",
+        messages=turns,
+        tools=({"type": "function", "function": {"name": "add"}},),
+        template_options={"enable_thinking": False, "messages": "mine"},
+        sampling=ask("x", max_tokens=2).sampling,
+    )
+    assert run(backend, request)["r"][1].completion_tokens <= 2
 
 
 def test_probes_find_it_healthy_and_disturb_nobody(backend: Any) -> None:

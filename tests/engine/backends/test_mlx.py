@@ -24,6 +24,7 @@ from engine.workers.protocol import (
     Probe,
     Progress,
     Sampling,
+    Started,
 )
 
 pytestmark = pytest.mark.real
@@ -42,6 +43,7 @@ class Ran:
     prefills: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     queued: set[str] = field(default_factory=set)
     most_active: int = 0
+    started: list[Started] = field(default_factory=list)
 
 
 @dataclass
@@ -96,6 +98,9 @@ def run(backend: Any, *requests: Generate, cancel_after: int | None = None) -> R
                 ran.tokens[event.id] += event.tokens
                 if cancel_after is not None and ran.tokens[event.id] >= cancel_after:
                     backend.cancel(event.id)
+            elif isinstance(event, Started):
+                assert not ran.tokens[event.id]
+                ran.started.append(event)
             elif isinstance(event, Finished):
                 ran.ends[event.id] = event
             elif isinstance(event, Progress) and event.id and event.stage == "prefill":
@@ -245,6 +250,20 @@ def test_a_prompt_that_begins_alike_is_read_from_where_it_differs(backend: Any) 
     run(backend, ask("ended", start + " Rome,", max_tokens=30), cancel_after=2)
     again = run(backend, ask("again", start + " Rome,", max_tokens=4))
     assert again.texts["again"] == cold.texts["cold"]
+
+
+def test_it_says_first_what_it_has_rendered_and_last_what_was_in_its_cache(backend: Any) -> None:
+    start = "The days of the week are called Monday, Tuesday, Wednesday,"
+    frame = ask("one", start, max_tokens=2).model_copy(update={"opening": " Thursday,"})
+    ran = run(backend, frame)
+    [started] = ran.started
+    assert (started.id, started.thinking) == ("one", False)
+    assert started.prompt_tokens == ran.ends["one"].prompt_tokens
+    assert ran.texts["one"].startswith(" Friday")
+    again = run(backend, ask("two", start + " Thursday, Friday,", max_tokens=1))
+    shared = ran.ends["one"].prompt_tokens
+    assert again.ends["two"].cached_tokens in (shared, shared + 1)
+    assert run(backend, ask("new", max_tokens=1)).ends["new"].cached_tokens == 0
 
 
 def test_a_stop_text_ends_the_answer_before_it(backend: Any) -> None:

@@ -21,6 +21,7 @@ from engine.workers.protocol import (
     Message,
     Progress,
     Shutdown,
+    Started,
 )
 from tests.worker_client import Client, WorkerSilent, ask
 
@@ -244,3 +245,27 @@ def test_stop_texts_hold_across_its_steps(stage: Stage) -> None:
     assert text == "onetw"
     assert isinstance(end, Finished)
     assert end.reason == "stop"
+
+
+def test_it_writes_as_its_script_says(stage: Stage) -> None:
+    client = stage.worker()
+    path = stage.write(tool_format="minimax_m2", say=["<think>", "hm</think>", "Yes."])
+    loaded = client.load(path)
+    assert isinstance(loaded, Loaded)
+    assert (loaded.tool_format, loaded.thinking) == ("minimax_m2", ("<think>", "</think>"))
+    request = ask("r", max_tokens=3)
+    client.send(request)
+    started = client.take(Started)
+    assert (started.id, started.thinking) == ("r", False)
+    text, end = client.finish("r")
+    assert text == "<think>hm</think>Yes."
+    assert isinstance(end, Finished)
+    assert end.prompt_tokens == started.prompt_tokens > 0
+    client.send(request.model_copy(update={"opening": "<think>"}))
+    assert client.take(Started).thinking
+
+
+def test_a_plain_script_writes_no_calls_and_no_thoughts(stage: Stage) -> None:
+    loaded = stage.worker().load(stage.write())
+    assert isinstance(loaded, Loaded)
+    assert (loaded.tool_format, loaded.thinking) == ("", None)

@@ -2,12 +2,13 @@
 
 import contextlib
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from engine.backends.base import RequestError
 from engine.backends.template import ChatTemplate
-from engine.workers.protocol import Message
+from engine.workers.protocol import Message, ToolCall
 
 CHAT = (Message(role="user", content="hi"),)
 
@@ -90,3 +91,61 @@ def test_a_flood_is_stopped() -> None:
     block = "{% for i in range(99999) %}" + "x" * 999 + "{% endfor %}"
     with pytest.raises(RequestError, match="renders more than"):
         render(block)
+
+
+def write(source: str, *messages: Message, **given: Any) -> str:
+    return ChatTemplate(source, bos="<s>", eos="</s>").render(messages or CHAT, **given)
+
+
+CALLED = Message(
+    role="assistant",
+    content="",
+    reasoning="hm",
+    tool_calls=(
+        ToolCall(id="c1", name="add", arguments='{"a": 1, "b": [2]}'),
+        ToolCall(id="c2", name="odd", arguments="not {json"),
+        ToolCall(id="c3", name="flat", arguments="[1]"),
+    ),
+)
+
+
+def test_earlier_calls_come_as_templates_expect_them() -> None:
+    source = (
+        "{% for m in messages %}{% for c in m.tool_calls %}"
+        "{{ c.id }} {{ c.type }} {{ c.function.name }}"
+        "{% if c.function.arguments is mapping %}"
+        "{% for k, v in c.function.arguments | items %} {{ k }}={{ v }}{% endfor %}"
+        "{% else %} {{ c.function.arguments }}{% endif %};"
+        "{% endfor %}{{ m.reasoning_content }}{% endfor %}"
+    )
+    expected = "c1 function add a=1 b=[2];c2 function odd not {json;c3 function flat [1];hm"
+    assert write(source, CALLED) == expected
+    answered = Message(role="tool", content="3", tool_call_id="c1", name="add")
+    assert write("{{ messages[0].tool_call_id }} {{ messages[0].name }}", answered) == "c1 add"
+
+
+def test_what_a_message_lacks_is_undefined_and_not_none() -> None:
+    names = ("tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning")
+    source = "".join(f"{{{{ messages[0].{name} is defined }}}} " for name in names)
+    assert write(source) == "False " * len(names)
+
+
+def test_tools_and_options_reach_the_template() -> None:
+    tool = {"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}
+    assert write("{{ tools[0].function.name }}", tools=(tool,)) == "add"
+    assert write("{{ tools is none }}") == "True"
+    assert write("{{ enable_thinking is defined }}") == "False"
+    assert write("{{ enable_thinking }}", options={"enable_thinking": False}) == "False"
+
+
+def test_an_option_takes_the_place_of_nothing() -> None:
+    taken = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
+    options = dict.fromkeys((*taken, "self"), "mine")
+    source = "{{ messages[0].content }} {{ tools }} {{ add_generation_prompt }} {{ bos_token }}"
+    assert write(source + "{{ eos_token }}", options=options) == "hi None True <s></s>"
+
+
+def test_arguments_nested_beyond_reason_stay_text() -> None:
+    deep = '{"a":' * 100_000
+    called = CALLED.model_copy(update={"tool_calls": (ToolCall(id="c", name="f", arguments=deep),)})
+    assert write("{{ messages[0].tool_calls[0].function.arguments }}", called) == deep
