@@ -5,26 +5,45 @@ import json
 from typing import Any
 
 import h11
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from engine.errors import Code, refuse
-from engine.http.refusal import error_body
+from engine.http.refusal import error_body, refusal
 from engine.settings import HttpLimits
+
+
+async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
+    """What a connection too many is told, whatever it asks."""
+    decision = refuse(
+        Code.QUEUE_FULL,
+        "too many connections are open",
+        retry_after_s=1.0,
+        expected="a free connection",
+        found="none",
+        remedy="come back in a second, or keep fewer connections open",
+    )
+    await refusal(decision, {"Connection": "close"})(scope, receive, send)
 
 
 class Connection(H11Protocol):
     """HTTP/1.1 by h11; a head that does not come to its end in time is answered and cut off."""
 
     head_s = 10.0
+    most = 1024
     _head_due: asyncio.TimerHandle | None = None
 
     @classmethod
     def with_limits(cls, limits: HttpLimits) -> "type[Connection]":
         """A connection with these limits; uvicorn makes its own of the class it is given."""
-        return type("LimitedConnection", (cls,), {"head_s": limits.head_s})
+        return type(
+            "LimitedConnection", (cls,), {"head_s": limits.head_s, "most": limits.connections}
+        )
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > self.most:
+            self.app = _busy
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:

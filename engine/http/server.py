@@ -79,7 +79,6 @@ class ApiServer:
             access_log=False,
             server_header=False,
             h11_max_incomplete_event_size=32 * 1024,
-            limit_concurrency=self._limits.connections,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=0,
         )
