@@ -20,6 +20,7 @@ from engine.memory import Budget, default_budget, machine_memory
 from engine.model import Model
 from engine.preload import Preload
 from engine.quarantine import Quarantine
+from engine.reclaim import Reclaim
 from engine.registry import Registry
 from engine.services import Services
 from engine.settings import Settings
@@ -73,6 +74,7 @@ def assemble(
     announcer = Announcer(settings, host_name())
     events = EventLog(home.events, clock, settings.events_kept, on_add=announcer.offer)
     signatures, complaint = load_signatures(settings.signatures)
+    budget = Budget(default_budget(settings.memory_gb), lambda: machine_memory().available)
     services = Services(
         settings=settings,
         clock=clock,
@@ -82,7 +84,8 @@ def assemble(
         registry=registry,
         quarantine=Quarantine(state, settings.quarantining, clock),
         intents=Intents(state, clock, boot_id()),
-        budget=Budget(default_budget(settings.memory_gb), lambda: machine_memory().available),
+        budget=budget,
+        reclaim=Reclaim(budget, board, events, machine_memory),
         spares=Spares(placement, settings.deadlines, keep=settings.spare),
         suspects=Suspects(state, clock),
         clients=Clients(clock),
@@ -94,6 +97,7 @@ def assemble(
             verdict=registry.verdict,
             budget=services.budget.total,
             reserved=sum(services.budget.reserved.values()),
+            lost=services.budget.lost,
             available=machine_memory().available,
         )
 

@@ -124,6 +124,7 @@ class Engine:
             self._home.let_go()
             return
         self._board.changed()
+        self._rooms.services.reclaim.close()
         live = tuple(self._lives.values())
         names = ", ".join(life.model.id for life in live) or "nothing loaded"
         self._rooms.services.say("engine_stopping", f"stopping: {names}")

@@ -48,6 +48,7 @@ class Intake:
             EngineError: refused; the model stays as it was and shows the refusal.
         """
         services, entry = self._services, model.entry
+        await services.reclaim.settled()  # rather wait than refuse for what is about to be free
         runtime = self._examiner.runtime(entry, options.runtime)
         taken = await asyncio.to_thread(fingerprint, entry)
         explanation = await asyncio.to_thread(

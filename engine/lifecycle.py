@@ -160,10 +160,26 @@ class Lifecycle:
                     self._settle(out)
                     return
             await asyncio.sleep(wait)
+            if (missing := await self._unreturned()) is not None:
+                self._settle(await self._aftermath.leave(missing))
+                return
             now = await asyncio.to_thread(fingerprint, self.model.entry)
             if now != self.model.fingerprint:
                 self._aftermath.unload_changed()
                 return
+
+    async def _unreturned(self) -> Fault | None:
+        """Wait for the memory of the worker that died; a fault where there is no room without it,
+        although the promise still stands."""
+        budget, reclaim = self._services.budget, self._services.reclaim
+        await reclaim.settled()
+        if not reclaim.missing:
+            return None
+        refusal = budget.check(self.model.id, self.mission.estimate.total)
+        if refusal is None:
+            return None
+        why = "memory not returned"
+        return Fault(refusal.code, why, refusal.message, environment=True)
 
     async def _attempt(self) -> Fault | None:
         """Load, prove and serve once; returns the fault that ended it, or None if quarantined."""
@@ -175,6 +191,7 @@ class Lifecycle:
         )
         try:
             self._intent = await asyncio.shield(intent)
+            services.reclaim.begin(model.entry, self.mission.estimate.total)
             hello, fault = await self._hire(spawn)
             if hello is None or self._worker is None:
                 return fault
@@ -188,6 +205,9 @@ class Lifecycle:
         if self._worker is not None:
             await self._worker.stop(services.settings.deadlines.stop_s)
         services.budget.measure(self.model.id, 0)
+        if (measured := self.model.view.measured_bytes) is not None:
+            services.reclaim.note(self.model.id, measured)
+        services.reclaim.ended(self.model.id)
         self._worker = self._loaded = None
         self.model.change(pid=None, measured_bytes=None)
         await asyncio.to_thread(services.intents.end, await intent)

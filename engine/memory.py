@@ -126,6 +126,16 @@ class Budget:
         self._mutex = threading.Lock()
         self._reserved: dict[str, int] = {}
         self._measured: dict[str, int] = {}
+        self._lost = 0
+
+    @property
+    def lost(self) -> int:
+        """Bytes that ended workers have not given back."""
+        return self._lost
+
+    def lose(self, size: int) -> None:
+        """Count so many bytes as taken by nobody: they did not come back; 0 once they have."""
+        self._lost = size
 
     @property
     def reserved(self) -> Mapping[str, int]:
@@ -163,7 +173,7 @@ class Budget:
 
     def _refusal(self, model_id: str, size: int) -> Decision | None:
         others = {name: held for name, held in self._reserved.items() if name != model_id}
-        in_budget = self.total - sum(others.values())
+        in_budget = self.total - self._lost - sum(others.values())
         # What is promised to others and not yet taken will be taken out of free memory; what
         # this model's own worker already holds need not be found again.
         still_to_come = sum(max(h - self._measured.get(n, 0), 0) for n, h in others.items())
@@ -181,6 +191,8 @@ class Budget:
         held = ", ".join(f"{clean_line(n)} {gigabytes(h)}" for n, h in holders[:_NAMED])
         if len(holders) > _NAMED:
             held += f" and {len(holders) - _NAMED} more"
+        if self._lost:
+            where += f", of which {gigabytes(self._lost)} were not returned,"
         held_by = f"; {held} hold the rest" if len(holders) > 1 else f"; {held} holds the rest"
         return refuse(
             Code.INSUFFICIENT_MEMORY,
@@ -197,6 +209,8 @@ class Budget:
         if size > self.total:
             return f"it does not fit the budget even alone: use a smaller context, or {stated}"
         leave = must_go(others, missing)
+        if not leave and self._lost:
+            return f"reboot to get back what was not returned, use a smaller context, or {stated}"
         if not leave:
             return f"free memory outside the engine, use a smaller context, or {stated}"
         names = " and ".join(clean_line(name) for name in leave)

@@ -11,6 +11,7 @@ from engine.events import EventLog
 from engine.intents import Intents
 from engine.memory import Budget
 from engine.quarantine import Quarantine, Relief
+from engine.reclaim import Reclaim
 from engine.registry import Registry, RegistryTrouble
 from engine.settings import Settings
 from engine.suspects import Suspects
@@ -32,6 +33,7 @@ class Services:
     quarantine: Quarantine
     intents: Intents
     budget: Budget
+    reclaim: Reclaim
     spares: Spares
     suspects: Suspects
     clients: Clients

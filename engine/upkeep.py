@@ -73,6 +73,7 @@ class Upkeep:
             services.tell(relief)
         for life in tuple(self._lives.values()):
             self._look_after(life)
+        services.reclaim.look()
         if await asyncio.to_thread(self._write_what_waits):
             services.board.changed()
         await self.upgrade.look()
@@ -89,6 +90,8 @@ class Upkeep:
         model, services = life.model, self._services
         if (measured := model.view.measured_bytes) is not None:
             services.budget.measure(model.id, measured)
+            loading = model.readiness is Readiness.LOADING
+            services.reclaim.note(model.id, measured, loaded=not loading)
         if model.readiness is not Readiness.ROUTABLE or model.view.draining:
             return
         model.change(

@@ -53,6 +53,8 @@ class Facts:
     """Memory the engine may use in all."""
     reserved: int = 0
     """Promised to other models already."""
+    lost: int = 0
+    """Not given back by workers that have ended."""
     available: int = 0
     """Free on the machine now, file cache counted as free; 0 when not known."""
     context: int = 4096

@@ -23,10 +23,12 @@ def judge(subject: Subject) -> tuple[Check, MemoryEstimate]:
         options.reserve_gb,
         weights=subject.weight_bytes,
     )
-    room = facts.budget - facts.reserved
+    room = facts.budget - facts.reserved - facts.lost
     expected = f"at most {_gb(room)} of the budget of {_gb(facts.budget)}"
     if facts.reserved:
         expected += f", {_gb(facts.reserved)} being reserved"
+    if facts.lost:
+        expected += f", {_gb(facts.lost)} not being returned by a worker that ended"
     pooled = subject.entry.backend is Backend.GGUF
     found = _words(need, context, facts.slots, pooled=pooled)
     if need.total > room:
@@ -58,6 +60,8 @@ def _remedy(subject: Subject, need: MemoryEstimate, room: int) -> str:
         ways.append("unload another model")
     elif need.total > subject.facts.budget:
         ways.append("raise memory_gb in config.toml if the machine has more")
+    if subject.facts.lost:
+        ways.append("reboot, which returns what is lost")
     if need.stated is None:
         ways.append("state reserve_gb if you know it takes less")
     return ", or ".join(ways)
