@@ -16,7 +16,7 @@ from engine.assembly import assemble
 from engine.board import Board
 from engine.catalog.fingerprint import fingerprint
 from engine.chat import LiveChat
-from engine.errors import EngineError
+from engine.errors import Decision, EngineError
 from engine.face import ChatOptions, ChatTurn, Lane, LoadOptions
 from engine.frontdesk import FrontDesk
 from engine.home import Home
@@ -331,6 +331,11 @@ class Engine:
         """The id of the model that answers to a name, an alias or ``provider/model``."""
         self._must_serve()
         return self._reception.resolve(name)
+
+    def why_not(self, model_id: str) -> Decision | None:
+        """Why a model may not be asked now; None when it may."""
+        self._must_serve()
+        return self._reception.why_not(model_id)
 
     async def cancel(self, request_id: str, *, actor: str) -> None:
         """Cancel one request in flight."""

@@ -269,6 +269,10 @@ class EngineFace(Protocol):
         """
         ...
 
+    def why_not(self, model_id: str) -> Decision | None:
+        """Why a model of the catalog may not be asked now; None when it may."""
+        ...
+
     async def cancel(self, request_id: str, *, actor: str) -> None:
         """Cancel one request in flight."""
         ...

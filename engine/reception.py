@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from engine.chat import LiveChat
-from engine.errors import EngineError
+from engine.errors import Decision, EngineError
 from engine.face import ChatOptions, ChatTurn, Lane
 from engine.lifecycle import Lifecycle
 from engine.model import not_ready, unknown
@@ -80,6 +80,17 @@ class Reception:
                 found.append(model_id)
         return found
 
+    def why_not(self, model_id: str) -> Decision | None:
+        """Why a model may not be asked now; None when it may."""
+        model = self._services.board.models[model_id]
+        if self._quarantined(model_id):
+            unstable = self._services.quarantine.decision(model.key, model_id)
+            return unstable or not_ready(model.view)
+        return None if model.readiness is Readiness.ROUTABLE else not_ready(model.view)
+
+    def _quarantined(self, model_id: str) -> bool:
+        return self._services.board.models[model_id].readiness is Readiness.QUARANTINED
+
     def ask(self, name: str, request: Request) -> LiveChat:
         """Submit a request to the model of this name; see :meth:`resolve`.
 
@@ -87,13 +98,10 @@ class Reception:
             EngineError: there is none, it may not be asked, or the request cannot be run.
         """
         model_id = self.resolve(name)
-        model = self._services.board.models[model_id]
-        if model.readiness is Readiness.QUARANTINED:
-            unstable = self._services.quarantine.decision(model.key, model_id)
-            raise EngineError(unstable or not_ready(model.view))
         life = self._lives.get(model_id)
-        if life is None:
-            raise EngineError(not_ready(model.view))
+        if life is None or self._quarantined(model_id):
+            view = self._services.board.models[model_id].view
+            raise EngineError(self.why_not(model_id) or not_ready(view))
         frame = framed(self._new_id(), request.turns, request.options, request.prompt)
         try:
             return life.chat(

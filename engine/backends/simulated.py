@@ -28,6 +28,7 @@ from engine.workers.protocol import (
 
 CANARY_PREFIX = "canary-"
 """How the ids of the canary's own requests begin: the worker knows its canary by nothing else."""
+_HEALTHY = ("It", " works", ".")
 GARBAGE = "#"
 """The one text ``garbage`` repeats, as broken kernels do (llama.cpp#6957)."""
 _NAP_S = 0.05
@@ -210,11 +211,15 @@ class SimulatedBackend:
             self._finish(run, "stop", events)
             return
         garbage = self._faults.coloured("garbage", run.moment, run.subject)
-        say = self._script.say
+        # The canary hears a healthy model, so that a script may say anything else: one long tool
+        # call, nothing but spaces. What fails a canary is a fault.
+        say = _HEALTHY if run.moment == "canary" else self._script.say
         piece = GARBAGE if garbage else say[run.answer.generated % len(say)]
         run.answer.add(piece, events)
         if run.answer.stopped:
             self._finish(run, "stop", events)
+        elif run.answer.generated == len(say) and request.sampling.max_tokens >= self._context:
+            self._finish(run, "stop", events)  # nobody wants more: the script is the answer
         elif (
             run.answer.generated >= request.sampling.max_tokens
             or run.answer.prompt_tokens + run.answer.generated >= self._context

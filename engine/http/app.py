@@ -5,7 +5,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from engine.address import Address, parse_address
 from engine.face import EngineFace
-from engine.http import faults, health
+from engine.http import faults, health, openai
 from engine.http.guard import Guard
 from engine.http.house import House
 from engine.http.keys import Keys
@@ -48,6 +48,8 @@ def make_app(
     faults.install(app)
     for room in (health,):
         app.include_router(room.router(house))
+    for router in openai.routers(house):
+        app.include_router(router)
     # The last one added is the first one asked.
     app.add_middleware(faults.Faults, desk=engine.desk)
     if settings.allowed_origins:

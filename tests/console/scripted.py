@@ -227,6 +227,9 @@ class ScriptedEngine:
     def resolve(self, name: str) -> str:
         return name
 
+    def why_not(self, model_id: str) -> Decision | None:
+        return None
+
     async def canary(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         self._note("canary", model_id, actor=actor, expect=expect)
 

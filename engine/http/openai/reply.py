@@ -1,0 +1,128 @@
+"""How an answer leaves: whole, or as server-sent events; either way it ends with its client."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from engine.dialect import Piece
+from engine.errors import EngineError
+from engine.http.openai.feed import Feed, Refused
+
+HEAD_PATIENCE_S = 2.0
+"""How long a stream's head waits for the first word, so that a refusal of the worker (a prompt too
+long, a template that objects) still gets its own status. Later ones come as an error event."""
+CLIENT_GONE = 499
+"""What the log of a proxy calls it; nobody reads the response."""
+
+
+def event(data: object, name: str = "") -> bytes:
+    """One server-sent event."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {text}\n\n".encode("utf-8", "replace")
+
+
+def comment(text: str) -> bytes:
+    """A line every reader of events ignores."""
+    return f": {text}\n\n".encode()
+
+
+DONE = b"data: [DONE]\n\n"
+STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {}, "text/event-stream": {}}}
+}
+"""The two forms a success may have, for the API's description."""
+
+
+class EventStream(Response):
+    """Sends what ``lines`` yields until it ends or the client goes away.
+
+    Args:
+        close: Called in the end, however it came.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(self, lines: AsyncIterator[bytes], close: Callable[[], None]) -> None:
+        super().__init__(
+            headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
+            media_type=self.media_type,
+        )
+        del self.headers["content-length"]
+        self._lines = lines
+        self._close = close
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        try:
+            await _while_connected(receive, self._send(send))
+        finally:
+            self._close()
+
+    async def _send(self, send: Send) -> None:
+        await send(
+            {
+                "type": "http.response.start",
+                "status": self.status_code,
+                "headers": self.raw_headers,
+            }
+        )
+        async for line in self._lines:
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def whole(
+    request: Request, feed: Feed, tell: Callable[[Sequence[Piece]], object] = lambda _: None
+) -> bool:
+    """Let every choice run to its end; False when the client went away before.
+
+    Args:
+        tell: Told of the pieces as they come.
+
+    Raises:
+        EngineError: a choice failed; the others are ended.
+    """
+    try:
+        return await _while_connected(request.receive, _collect(feed, tell))
+    finally:
+        feed.close()
+
+
+async def _collect(feed: Feed, tell: Callable[[Sequence[Piece]], object]) -> None:
+    while not feed.ended:
+        for item in await feed.take():
+            match item:
+                case Refused():
+                    raise EngineError(item.decision)
+                case tuple():
+                    choice, said = item
+                    tell(choice.hear(said))
+                    if choice.refusal is not None:
+                        raise EngineError(choice.refusal)
+
+
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work unless the client goes away first; False if it did."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            return False
+        await working
+        return True
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.wait({working, leaving})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
