@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Lane,
         LoadOptions,
     )
+    from engine.figures import PerformanceView
     from engine.home import HomeTaken, HomeUnusable, check_home
     from engine.inspection import Inspection
     from engine.manner import with_defaults
@@ -72,6 +73,7 @@ _ROOMS = {
         "Lane",
         "LoadOptions",
     ),
+    "engine.figures": ("PerformanceView",),
     "engine.home": ("HomeTaken", "HomeUnusable", "check_home"),
     "engine.inspection": ("Inspection",),
     "engine.manner": ("with_defaults",),
@@ -142,6 +144,7 @@ __all__ = [
     "ModelView",
     "Notice",
     "Outcome",
+    "PerformanceView",
     "QuarantineView",
     "Readiness",
     "RegistryRow",

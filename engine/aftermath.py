@@ -212,6 +212,8 @@ class Aftermath:
     ) -> None:
         """Append the run's row to the registry, with the evidence of a failure."""
         model, speed = self._model, verdict.tokens_per_second
+        seconds = sum(step.ms or 0.0 for step in verdict.steps) / 1000
+        self._services.performance.proved(model.id, passed=verdict.passed, seconds=seconds)
         await self._services.write_down(
             model.key,
             model.id,

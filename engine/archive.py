@@ -81,6 +81,7 @@ class Archive:
         settings: Whose home it is.
         clock: Unix seconds, for the names of files damaged bytes are kept in.
         host: The name of this host, which its rows bear as origin once they are exported.
+        registry: The running engine's own, instead of a second one on the same file.
     """
 
     def __init__(
@@ -88,10 +89,11 @@ class Archive:
         settings: Settings,
         clock: Callable[[], float] = time.time,
         host: str | None = None,
+        registry: Registry | None = None,
     ) -> None:
         self._path = Home(settings.home).registry
         self._before = set(self._asides())
-        self._registry = Registry(self._path, clock)
+        self._registry = registry or Registry(self._path, clock)
         self.host = host or host_name()
 
     @property
@@ -111,6 +113,17 @@ class Archive:
         """The rows that fit every given filter, newest first; see :meth:`Registry.rows`."""
         self._registry.refresh()
         return self._registry.rows(model_id, backend, outcome, since, limit)
+
+    def count(
+        self,
+        model_id: str | None = None,
+        backend: str | None = None,
+        outcome: str | None = None,
+        since: float | None = None,
+    ) -> int:
+        """How many rows fit every given filter; reads none of them."""
+        self._registry.refresh()
+        return self._registry.count(model_id, backend, outcome, since)
 
     def summary(self) -> dict[str, Tally]:
         """How every model has fared, by model id."""
@@ -177,9 +190,17 @@ class Archive:
             raise ArchiveTrouble(f"{clean_line(str(source))} cannot be read: {why}") from error
         if len(data) > IMPORT_LIMIT:
             raise ArchiveTrouble(f"{clean_line(str(source))} is longer than {IMPORT_LIMIT:,} bytes")
+        return self.merge_bytes(data, clean_line(str(source)), origin)
+
+    def merge_bytes(self, data: bytes, name: str, origin: str | None = None) -> Merged:
+        """As :meth:`merge`, of an export that is in memory.
+
+        Args:
+            name: What it is called when it holds nothing.
+        """
         bodies, damaged = _records(data)
         if not bodies and damaged:
-            raise ArchiveTrouble(f"{clean_line(str(source))} holds no registry rows")
+            raise ArchiveTrouble(f"{name} holds no registry rows")
         named = clean_line(origin, limit=120) if origin else ""
         rows = list(_rows(bodies, named))
         nameless = sum(not row.metadata.get("origin") for row in rows)

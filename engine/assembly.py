@@ -18,8 +18,10 @@ from engine.inventory import Inventory
 from engine.lifecycle import Lifecycle
 from engine.memory import Budget, default_budget, machine_memory
 from engine.model import Model
+from engine.performance import Performance
 from engine.preload import Preload
 from engine.quarantine import Quarantine
+from engine.readiness import Cause
 from engine.reclaim import Reclaim
 from engine.registry import Registry
 from engine.services import Services
@@ -87,6 +89,7 @@ def assemble(
         budget=budget,
         reclaim=Reclaim(budget, board, events, machine_memory),
         spares=Spares(placement, settings.deadlines, keep=settings.spare),
+        performance=Performance(clock),
         suspects=Suspects(state, clock),
         clients=Clients(clock),
     )
@@ -103,6 +106,8 @@ def assemble(
 
     def moved(model: Model) -> None:
         services.quarantine.watch(model.key, model.id, model.readiness)
+        if model.view.transitions[-1].cause == Cause.DIED:
+            services.performance.restarted(model.id)
 
     examiner = Examiner(settings, Capabilities(home.path, clock), signatures, facts)
     rooms = Rooms(

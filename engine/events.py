@@ -3,8 +3,8 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +195,26 @@ class EventLog:
             if not self._ring or self._ring[-1].seq <= seq:
                 return ()
             return tuple(event for event in self._ring if event.seq > seq)
+
+    def history(self, after: int) -> Iterator[Event]:
+        """Events on disk with a sequence above ``after``, oldest first. Blocks on the disk.
+
+        Files are opened before the first one is read, so that a rotation meanwhile loses none.
+        """
+        with self._mutex, ExitStack() as opening:
+            files = []
+            for number in reversed(range(FILES)):
+                with suppress(OSError):
+                    descriptor = os.open(self._numbered(number), os.O_RDONLY | os.O_NONBLOCK)
+                    files.append(opening.enter_context(os.fdopen(descriptor, "rb")))
+            kept = opening.pop_all()
+        with kept:
+            for file in files:
+                for line in file:
+                    event = _event(line)
+                    if event is not None and event.seq > after:
+                        after = event.seq
+                        yield event
 
     def latest(self, count: int) -> tuple[Event, ...]:
         """The newest events, newest last."""

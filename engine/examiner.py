@@ -58,6 +58,17 @@ class Examiner:
         self._runtimes = found
         return tuple(found.values())
 
+    def try_runtimes(self, backend: Backend) -> tuple[Runtime, ...]:
+        """Every runtime of a backend, imported in a child just now, which takes seconds."""
+        tried = []
+        for (name, of), known in tuple(self._runtimes.items()):
+            if of is backend:
+                view = self._capabilities.tried(backend, Path(known.python), name)
+                tried.append(replace(known, version=view.version, error=view.error))
+        found = {(runtime.name, runtime.backend): runtime for runtime in tried}
+        self._runtimes = {**self._runtimes, **found}
+        return tuple(tried)
+
     def runtime(self, entry: CatalogEntry, name: str | None = None) -> Runtime:
         """The runtime a model is to run in.
 

@@ -4,13 +4,17 @@ Embedded in production, scripted in tests, reached over the admin API from anoth
 console is written against this and nothing else.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.errors import Decision
+from engine.figures import PerformanceView
 from engine.types import Backend, EngineSnapshot, Event, Explanation
+
+if TYPE_CHECKING:
+    from engine.archive import Archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,22 @@ class Desk(Protocol):
         data: Mapping[str, object] | None = None,
     ) -> None:
         """Put an event on record."""
+        ...
+
+    def performance(self, model_id: str) -> PerformanceView:
+        """What a model has done since the engine started. Raises EngineError: no such model."""
+        ...
+
+    def archive(self) -> "Archive":
+        """The registry, to be asked and merged with another host's; its methods block."""
+        ...
+
+    def history(self, after: int) -> Iterator[Event]:
+        """Events with a sequence above ``after`` from the log's files, oldest first; it blocks."""
+        ...
+
+    async def probe(self, model_id: str, options: LoadOptions) -> tuple[Explanation, ...]:
+        """Try every runtime that could run a model in a child, and ask the gate about each."""
         ...
 
     def stalled_s(self) -> float:

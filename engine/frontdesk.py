@@ -1,13 +1,20 @@
 """What an engine and the API in front of it tell each other; the rest goes through the face."""
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
+from engine.archive import Archive
 from engine.assembly import Rooms
 from engine.board import Board
+from engine.errors import EngineError
+from engine.face import LoadOptions
+from engine.figures import PerformanceView
 from engine.home import Home
+from engine.model import shutting_down
 from engine.text import clean_line
-from engine.types import Notice
+from engine.types import Event, Explanation, Notice
 
 STALL_S = 10.0
 """The upkeep ticks once a second; silent for so long, the engine or its disk hangs."""
@@ -62,6 +69,39 @@ class FrontDesk:
         """Put on record what happened at the API; nothing while there is no event log."""
         if (rooms := self._rooms()) is not None:
             rooms.services.say(kind, message, actor=actor, level=level, data=dict(data or {}))
+
+    def performance(self, model_id: str) -> PerformanceView:
+        """What a model has done since the engine started. Raises EngineError: no such model."""
+        rooms = self._open()
+        rooms.inventory.find(model_id)
+        return rooms.services.performance.view(model_id)
+
+    def archive(self) -> Archive:
+        """The registry, to be asked and merged with another host's; its methods block."""
+        services = self._open().services
+        return Archive(services.settings, services.clock, registry=services.registry)
+
+    def history(self, after: int) -> Iterator[Event]:
+        """Events with a sequence above ``after`` from the log's files, oldest first; it blocks."""
+        return self._open().services.events.history(after)
+
+    async def probe(self, model_id: str, options: LoadOptions) -> tuple[Explanation, ...]:
+        """Try every runtime that could run a model in a child, and ask the gate about each."""
+        rooms = self._open()
+        entry = rooms.inventory.find(model_id).entry
+
+        def work() -> tuple[Explanation, ...]:
+            return tuple(
+                rooms.examiner.examine(entry, replace(options, runtime=runtime.name))
+                for runtime in rooms.examiner.try_runtimes(entry.backend)
+            )
+
+        return await asyncio.to_thread(work)
+
+    def _open(self) -> Rooms:
+        if (rooms := self._rooms()) is None:
+            raise EngineError(shutting_down())
+        return rooms
 
     def stalled_s(self) -> float:
         """For how long the engine has done nothing at all, in seconds; 0 while it is well."""

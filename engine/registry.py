@@ -296,15 +296,7 @@ class Registry:
             since: Unix seconds; only rows of that moment or later.
             limit: At most so many.
         """
-        model_id = None if model_id is None else clean_line(model_id)
-
-        def fits(line: Record | RegistryRow) -> bool:
-            return (
-                (model_id is None or line.model_id == model_id)
-                and (backend is None or line.backend == backend)
-                and (outcome is None or line.outcome == outcome)
-                and (since is None or line.ts >= since)
-            )
+        fits = _filter(model_id, backend, outcome, since)
 
         def newest_first() -> Iterator[RegistryRow]:
             yield from (row for _, row in reversed(self._pending) if fits(row))
@@ -322,6 +314,19 @@ class Registry:
                     break
             self._forget_old_rows()
             return tuple(found)
+
+    def count(
+        self,
+        model_id: str | None = None,
+        backend: str | None = None,
+        outcome: str | None = None,
+        since: float | None = None,
+    ) -> int:
+        """How many rows fit, as in :meth:`rows`; reads none of them from the disk."""
+        fits = _filter(model_id, backend, outcome, since)
+        with self._mutex:
+            written = sum(fits(line) for line in self._lines)
+            return written + sum(fits(row) for _, row in self._pending)
 
     def _again(self, found: Record) -> RegistryRow:
         row = self._recent.get(found.offset)
@@ -356,3 +361,20 @@ class Registry:
         """Let go of the file. Rows still pending are lost unless they were flushed before."""
         with self._mutex:
             self._file.close()
+
+
+def _filter(
+    model_id: str | None, backend: str | None, outcome: str | None, since: float | None
+) -> Callable[[Record | RegistryRow], bool]:
+    """Whether a line fits every filter that is not None."""
+    model_id = None if model_id is None else clean_line(model_id)
+
+    def fits(line: Record | RegistryRow) -> bool:
+        return (
+            (model_id is None or line.model_id == model_id)
+            and (backend is None or line.backend == backend)
+            and (outcome is None or line.outcome == outcome)
+            and (since is None or line.ts >= since)
+        )
+
+    return fits

@@ -10,6 +10,7 @@ from engine.clients import Clients
 from engine.events import EventLog
 from engine.intents import Intents
 from engine.memory import Budget
+from engine.performance import Performance
 from engine.quarantine import Quarantine, Relief
 from engine.reclaim import Reclaim
 from engine.registry import Registry, RegistryTrouble
@@ -35,6 +36,7 @@ class Services:
     budget: Budget
     reclaim: Reclaim
     spares: Spares
+    performance: Performance
     suspects: Suspects
     clients: Clients
 

@@ -108,9 +108,6 @@ class HttpLimits(BaseModel):
     """From the head to the last byte of the body."""
     connections: PositiveInt = 1024
     """Open at once; the next one is told to come back."""
-    event_queue: PositiveInt = 1000
-    """Events that may wait for a slow reader of ``/admin/events``; then the stream ends, and the
-    reader comes back with ``Last-Event-ID``."""
     heartbeat_s: PositiveFloat = 15.0
     """A comment so often on a silent stream; proxies cut what is silent for 60 s."""
 

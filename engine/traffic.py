@@ -197,6 +197,7 @@ class Traffic:
         if end.reason in ("stop", "length"):
             self._services.tell(self._services.quarantine.good(self._model.key))
         self._services.clients.ended(chat.client, end)
+        self._services.performance.ended(self._model.id, end)
         self._let_in()
         self._note()
 

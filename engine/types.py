@@ -113,6 +113,24 @@ class Explanation:
         """Every failing check, in order: what an override would have to skip."""
         return tuple(c for c in self.checks if c.result is CheckResult.FAIL)
 
+    def as_row(self) -> dict[str, object]:
+        """The contract of ``lmx explain --json`` and ``/admin/models/explain``."""
+        said = self.decision
+        return {
+            "model": self.model_id,
+            "path": self.path,
+            "admitted": self.admitted,
+            "code": said.code if said else None,
+            "check": said.check if said else None,
+            "message": said.message if said else "",
+            "remedy": said.remedy if said else "",
+            "overridable": said.overridable if said else False,
+            "checks": [
+                {"check": c.check, "result": c.result, "expected": c.expected, "found": c.found}
+                for c in self.checks
+            ],
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class CanaryStep:

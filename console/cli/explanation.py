@@ -38,29 +38,10 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
     for explanation in inspection.explain(options.models, asked):
         refused |= not explanation.admitted
         if options.json:
-            say(explanation_row(explanation))
+            say(explanation.as_row())
         else:
             _print(explanation)
     return REFUSED if refused else DONE
-
-
-def explanation_row(explanation: "Explanation") -> dict[str, object]:
-    """The contract of ``lmx explain --json``, one object per model."""
-    decision = explanation.decision
-    return {
-        "model": explanation.model_id,
-        "path": explanation.path,
-        "admitted": explanation.admitted,
-        "code": decision.code if decision else None,
-        "check": decision.check if decision else None,
-        "message": decision.message if decision else "",
-        "remedy": decision.remedy if decision else "",
-        "overridable": decision.overridable if decision else False,
-        "checks": [
-            {"check": c.check, "result": c.result, "expected": c.expected, "found": c.found}
-            for c in explanation.checks
-        ],
-    }
 
 
 def _print(explanation: "Explanation") -> None:

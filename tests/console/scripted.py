@@ -5,11 +5,12 @@ read from ``calls`` what the console asked for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from engine import (
+    Archive,
     ChatDelta,
     ChatEnd,
     ChatOptions,
@@ -24,6 +25,7 @@ from engine import (
     Lane,
     LoadOptions,
     MemoryView,
+    PerformanceView,
     RuntimeView,
 )
 
@@ -114,6 +116,18 @@ class ScriptedDesk:
         data: Mapping[str, object] | None = None,
     ) -> None:
         self.notes.append((kind, message))
+
+    def performance(self, model_id: str) -> PerformanceView:
+        return PerformanceView(model_id, T0)
+
+    def archive(self) -> Archive:
+        raise NotImplementedError
+
+    def history(self, after: int) -> Iterator[Event]:
+        return iter(())
+
+    async def probe(self, model_id: str, options: LoadOptions) -> tuple[Explanation, ...]:
+        return ()
 
     def stalled_s(self) -> float:
         return 0.0
