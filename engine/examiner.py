@@ -97,6 +97,13 @@ class Examiner:
             return chosen
         return min(self._settings.context, entry.context_trained or self._settings.context)
 
+    def device_limit(self, runtime: Runtime) -> int | None:
+        """Bytes this runtime's device can hold of all that is promised; None where it sets no
+        limit of its own, or has not been asked."""
+        if runtime.backend is not Backend.MLX:
+            return None
+        return self._capabilities.working_set(runtime.version)
+
     def examine(
         self,
         entry: CatalogEntry,
@@ -124,6 +131,7 @@ class Examiner:
             backend_error=runtime.error,
             supports=lambda arch: self._capabilities.known(runtime.version, entry.backend, arch),
             ggml_types=self._capabilities.ggml_types(runtime.version),
+            device_limit=self.device_limit(runtime),
             signatures=self._signatures,
             roots=self._settings.folders,
             context=self.context(entry, options),
@@ -167,7 +175,8 @@ class Examiner:
         A backend that dies at import shows itself only here; the runtime then has its ``error``.
         """
         unasked = self._unasked(entry, runtime)
-        if not unasked:
+        moved = runtime.backend is Backend.MLX and self._capabilities.moved(runtime.version)
+        if not unasked and not moved:
             return runtime
         answer = self._capabilities.ask(entry.backend, Path(runtime.python), unasked)
         return replace(runtime, error=answer.error)

@@ -61,7 +61,8 @@ class Intake:
             decision = shutting_down()
         if decision is None and estimate is not None:
             # The gate looked at the room a moment ago; only the reservation is binding.
-            decision = services.budget.reserve(model.id, estimate.total)
+            limit = self._examiner.device_limit(runtime)
+            decision = services.budget.reserve(model.id, estimate.total, limit)
         if decision is not None or estimate is None:
             raise await self._refusal(model, key, decision or not_ready(model.view), actor)
         # From here to the life's start nothing is waited for.

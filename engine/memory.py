@@ -85,20 +85,28 @@ def _file_cache(folder: Path) -> int:
         return 0
 
 
-def working_set_limit(total: int) -> int | None:
-    """What the device lets one hold on Apple silicon, in bytes; None elsewhere.
-
-    Best effort: the device itself is not asked, because the parent never imports MLX.
-    """
+def wired_limit() -> int:
+    """What ``iogpu.wired_limit_mb`` lets a GPU keep on Apple silicon, in bytes; 0 where it is left
+    to the system, and elsewhere."""
     if (platform.system(), platform.machine()) != ("Darwin", "arm64"):
-        return None
+        return 0
     try:
         command = ["/usr/sbin/sysctl", "-n", "iogpu.wired_limit_mb"]
         said = run(command, stdin=DEVNULL, capture_output=True, timeout=5, check=True)
-        wired = int(said.stdout) * 1024 * 1024
+        return int(said.stdout) * 1024 * 1024
     except (OSError, SubprocessError, ValueError):
-        wired = 0
-    return wired or int(total * WORKING_SET_SHARE)
+        return 0
+
+
+def working_set_limit(total: int) -> int | None:
+    """What the device lets one hold on Apple silicon, in bytes; None elsewhere.
+
+    A first bound for every backend; what the device itself says is asked in a child, and bounds
+    the loads of MLX.
+    """
+    if (platform.system(), platform.machine()) != ("Darwin", "arm64"):
+        return None
+    return wired_limit() or int(total * WORKING_SET_SHARE)
 
 
 def default_budget(memory_gb: float | None = None) -> int:
@@ -143,18 +151,21 @@ class Budget:
         with self._mutex:
             return dict(self._reserved)
 
-    def check(self, model_id: str, size: int) -> Decision | None:
+    def check(self, model_id: str, size: int, limit: int | None = None) -> Decision | None:
         """Whether ``size`` bytes could be reserved now: None, or the refusal. Reserves nothing."""
         with self._mutex:
-            return self._refusal(model_id, size)
+            return self._refusal(model_id, size, limit)
 
-    def reserve(self, model_id: str, size: int) -> Decision | None:
+    def reserve(self, model_id: str, size: int, limit: int | None = None) -> Decision | None:
         """Promise ``size`` bytes to a model, instead of what it was promised before.
+
+        Args:
+            limit: What its device can hold of all that is promised, in bytes; None is no limit.
 
         Returns None when it is done; else why it cannot be, and nothing has changed.
         """
         with self._mutex:
-            refusal = self._refusal(model_id, size)
+            refusal = self._refusal(model_id, size, limit)
             if refusal is None:
                 self._reserved[model_id] = size
             return refusal
@@ -171,9 +182,10 @@ class Budget:
             if model_id in self._reserved:
                 self._measured[model_id] = size
 
-    def _refusal(self, model_id: str, size: int) -> Decision | None:
+    def _refusal(self, model_id: str, size: int, limit: int | None) -> Decision | None:
+        total = self.total if limit is None else min(self.total, limit)
         others = {name: held for name, held in self._reserved.items() if name != model_id}
-        in_budget = self.total - self._lost - sum(others.values())
+        in_budget = total - self._lost - sum(others.values())
         # What is promised to others and not yet taken will be taken out of free memory; what
         # this model's own worker already holds need not be found again.
         still_to_come = sum(max(h - self._measured.get(n, 0), 0) for n, h in others.items())
@@ -184,7 +196,8 @@ class Budget:
             return None
         name = clean_line(model_id)
         if in_budget <= on_machine:
-            where = f"the {gigabytes(self.total)} budget"
+            what = "budget" if total == self.total else "working set of the device"
+            where = f"the {gigabytes(total)} {what}"
         else:
             where = "the machine's memory"
         holders = sorted(others.items(), key=lambda item: -item[1])
@@ -201,12 +214,12 @@ class Budget:
             check="memory",
             expected=f"at most {gigabytes(room)}",
             found=gigabytes(size),
-            remedy=self._remedy(others, size - room, size),
+            remedy=self._remedy(others, size - room, fits=size <= total),
         )
 
-    def _remedy(self, others: Mapping[str, int], missing: int, size: int) -> str:
+    def _remedy(self, others: Mapping[str, int], missing: int, *, fits: bool) -> str:
         stated = "state a smaller reservation (reserve_gb) if you know better"
-        if size > self.total:
+        if not fits:
             return f"it does not fit the budget even alone: use a smaller context, or {stated}"
         leave = must_go(others, missing)
         if not leave and self._lost:

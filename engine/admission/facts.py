@@ -55,6 +55,9 @@ class Facts:
     """Promised to other models already."""
     lost: int = 0
     """Not given back by workers that have ended."""
+    device_limit: int | None = None
+    """What the runtime's device can hold in all, where it has a limit of its own (the working set
+    of a GPU)."""
     available: int = 0
     """Free on the machine now, file cache counted as free; 0 when not known."""
     context: int = 4096

@@ -23,8 +23,11 @@ def judge(subject: Subject) -> tuple[Check, MemoryEstimate]:
         options.reserve_gb,
         weights=subject.weight_bytes,
     )
-    room = facts.budget - facts.reserved - facts.lost
-    expected = f"at most {_gb(room)} of the budget of {_gb(facts.budget)}"
+    budget, bound = facts.budget, "budget"
+    if facts.device_limit is not None and facts.device_limit < budget:
+        budget, bound = facts.device_limit, "device's working set"
+    room = budget - facts.reserved - facts.lost
+    expected = f"at most {_gb(room)} of the {bound} of {_gb(budget)}"
     if facts.reserved:
         expected += f", {_gb(facts.reserved)} being reserved"
     if facts.lost:
@@ -38,7 +41,7 @@ def judge(subject: Subject) -> tuple[Check, MemoryEstimate]:
             f"it needs {_gb(need.total)} and only {_gb(max(room, 0))} are free to promise",
             expected=expected,
             found=found,
-            remedy=_remedy(subject, need, room),
+            remedy=_remedy(subject, need, room, budget),
         )
     elif need.stated is None and shape is None and not subject.is_simulated:
         check = answer.warned(CHECK, expected, f"{found}; the cache's size is not in the header")
@@ -50,15 +53,17 @@ def judge(subject: Subject) -> tuple[Check, MemoryEstimate]:
     return check, need
 
 
-def _remedy(subject: Subject, need: MemoryEstimate, room: int) -> str:
+def _remedy(subject: Subject, need: MemoryEstimate, room: int, budget: int) -> str:
     ways = []
     if need.stated is not None:
         ways.append("state a smaller reserve_gb")
     elif need.cache and need.total - need.cache <= room:
         ways.append("load with a smaller context")
-    if subject.facts.reserved and need.total <= subject.facts.budget:
+    if subject.facts.reserved and need.total <= budget:
         ways.append("unload another model")
-    elif need.total > subject.facts.budget:
+    elif budget < need.total <= subject.facts.budget:
+        ways.append("raise iogpu.wired_limit_mb, which bounds what the GPU may hold")
+    elif need.total > budget:
         ways.append("raise memory_gb in config.toml if the machine has more")
     if subject.facts.lost:
         ways.append("reboot, which returns what is lost")

@@ -162,7 +162,24 @@ def _ask_mlx(questions: list[str]) -> dict[str, object]:
             model_type, model_type
         )
         answers[question] = _has_model(module_name)
-    return {"supports": answers, "device": str(mlx.core.default_device())}
+    return {
+        "supports": answers,
+        "device": str(mlx.core.default_device()),
+        "working_set": _working_set(mlx.core),
+    }
+
+
+def _working_set(core: Any) -> int | None:
+    """Bytes the GPU may keep resident without swapping its buffers out; None on a CPU.
+
+    Metal's ``recommendedMaxWorkingSetSize``, which follows the ``iogpu.wired_limit_mb`` of macOS.
+    """
+    if core.default_device() != core.Device(core.gpu):
+        return None
+    # Older versions tell it of Metal only.
+    figures = core.device_info() if hasattr(core, "device_info") else core.metal.device_info()
+    limit = figures.get("max_recommended_working_set_size")
+    return int(limit) if limit else None
 
 
 def _has_tokenizer(class_name: str) -> bool:

@@ -19,13 +19,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import time
 
+from engine.memory import wired_limit
 from engine.text import clean_bytes, clean_line
 from engine.types import Backend, RuntimeView
 from engine.workers.entrance import command, path_for
 from engine.workers.process import worker_environment
 
 FILE = "capabilities.json"
-FORMAT = 1
+FORMAT = 2
 TIMEOUT_S = 120.0
 """The import of mlx-lm and transformers from a cold disk, with room to spare."""
 MAX_FILE = 8 * 1024 * 1024
@@ -47,6 +48,11 @@ class Answer:
     supports: dict[str, bool] = field(default_factory=dict)
     ggml_types: int | None = None
     device: str = ""
+    working_set: int | None = None
+    """Bytes the GPU may keep resident; None where it computes on the CPU."""
+    wired: int = 0
+    """The operator's limit for the GPU when that was asked; see :func:`engine.memory.wired_limit`.
+    """
 
 
 class Capabilities:
@@ -57,6 +63,7 @@ class Capabilities:
         clock: Unix seconds, for the note of when an answer was given.
         timeout_s: How long a child may take to answer.
         environment: What the child's environment is drawn from; None means this process's.
+        wired: The operator's limit for the GPU in bytes, read once.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class Capabilities:
         *,
         timeout_s: float = TIMEOUT_S,
         environment: dict[str, str] | None = None,
+        wired: Callable[[], int] = wired_limit,
     ) -> None:
         self._path = home / FILE
         self._clock = clock
@@ -73,6 +81,7 @@ class Capabilities:
         self._environment = worker_environment(
             dict(os.environ) if environment is None else environment
         )
+        self._wired = wired()
         self._lock = threading.Lock()
         self._answers: dict[str, Answer] = _read(self._path)
 
@@ -92,6 +101,22 @@ class Capabilities:
         with self._lock:
             answer = self._answers.get(_name(Backend.GGUF, runtime_version))
         return None if answer is None else answer.ggml_types
+
+    def working_set(self, runtime_version: str) -> int | None:
+        """How many bytes this MLX may keep on its GPU; None on a CPU, or when not asked yet."""
+        answer = self._mlx(runtime_version)
+        return None if answer is None else answer.working_set
+
+    def moved(self, runtime_version: str) -> bool:
+        """Whether the operator has set another limit for the GPU since this MLX was asked."""
+        answer = self._mlx(runtime_version)
+        if answer is None or answer.working_set is None:
+            return False
+        return answer.wired != self._wired
+
+    def _mlx(self, runtime_version: str) -> Answer | None:
+        with self._lock:
+            return self._answers.get(_name(Backend.MLX, runtime_version))
 
     def ask(self, backend: Backend, python: Path, architectures: Iterable[str]) -> Answer:
         """Ask a runtime and remember what it said; blocks until the child has answered.
@@ -119,6 +144,8 @@ class Capabilities:
             {} if answer.error else answer.supports | odd,
             answer.ggml_types,
             answer.device,
+            answer.working_set,
+            answer.wired,
         )
 
     def versions(self, backend: Backend, python: Path, name: str = "default") -> RuntimeView:
@@ -169,7 +196,7 @@ class Capabilities:
                     os.killpg(child.pid, signal.SIGKILL)
                 child.communicate()
                 return Answer("", f"{backend} gave no answer within {self._timeout_s:g} s")
-        return _parse(backend, child.returncode, out, err)
+        return replace(_parse(backend, child.returncode, out, err), wired=self._wired)
 
     def _remember(self, backend: Backend, answer: Answer) -> None:
         name = _name(backend, answer.version)
@@ -192,6 +219,8 @@ def _merged(old: Answer, new: Answer) -> Answer:
         old.supports | new.supports,
         new.ggml_types if new.ggml_types is not None else old.ggml_types,
         new.device or old.device,
+        new.working_set,
+        new.wired,
     )
 
 
@@ -217,7 +246,7 @@ def _parse(backend: Backend, status: int, out: bytes, err: bytes) -> Answer:
 
 def _answer(version: str, data: dict[str, object]) -> Answer:
     supports = data["supports"]
-    types = data.get("ggml_types")
+    types, limit, wired = (data.get(key) for key in ("ggml_types", "working_set", "wired"))
     if not isinstance(supports, dict):
         raise TypeError("supports is no object")
     return Answer(
@@ -225,6 +254,8 @@ def _answer(version: str, data: dict[str, object]) -> Answer:
         supports={str(k): v for k, v in supports.items() if isinstance(v, bool)},
         ggml_types=types if isinstance(types, int) else None,
         device=clean_line(str(data.get("device", "")), limit=100),
+        working_set=limit if isinstance(limit, int) and limit > 0 else None,
+        wired=wired if isinstance(wired, int) else 0,
     )
 
 
@@ -254,6 +285,8 @@ def _write(path: Path, answers: dict[str, Answer], now: float) -> None:
                 "supports": dict(sorted(answer.supports.items())),
                 "ggml_types": answer.ggml_types,
                 "device": answer.device,
+                "working_set": answer.working_set,
+                "wired": answer.wired,
             }
             for name, answer in sorted(answers.items())
         },

@@ -117,3 +117,12 @@ def test_view_and_sizes() -> None:
     assert (view.budget, view.reserved, view.measured) == (10 * GB, 3 * GB, 2 * GB)
     assert budget.view(7).measured == 7
     assert [gigabytes(n) for n in (121 * GB, 94 * 10**6, 5 * GB)] == ["121 GB", "94 MB", "5.0 GB"]
+
+
+def test_a_device_bounds_what_may_be_promised_in_all() -> None:
+    budget = Budget(400 * GB, plenty)
+    assert budget.reserve("a", 200 * GB, 300 * GB) is None
+    refusal = budget.reserve("b", 150 * GB, 300 * GB)
+    assert refusal is not None
+    assert "the 300 GB working set of the device has 100 GB left" in refusal.message
+    assert budget.reserve("b", 150 * GB) is None

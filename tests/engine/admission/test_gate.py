@@ -641,6 +641,27 @@ def test_room_is_the_budget_less_what_is_promised(ask: Ask, model: Path) -> None
     refused(ask(model, OVERRIDE, budget=0), "memory", Code.INSUFFICIENT_MEMORY)
 
 
+def test_a_device_that_holds_less_than_the_budget_bounds_it(ask: Ask, model: Path) -> None:
+    need = ask(model).estimate
+    assert need is not None
+    plenty = 10 * need.total
+    assert ask(model, budget=plenty, device_limit=need.total).admitted
+    assert ask(model, budget=need.total, device_limit=plenty).admitted
+    explanation = ask(model, budget=plenty, device_limit=need.total - 1)
+    refused(explanation, "memory", Code.INSUFFICIENT_MEMORY)
+    assert "device's working set" in named(explanation, "memory").expected
+    assert "iogpu.wired_limit_mb" in named(explanation, "memory").remedy
+
+
+def test_what_was_not_returned_is_not_there(ask: Ask, model: Path) -> None:
+    need = ask(model).estimate
+    assert need is not None
+    explanation = ask(model, budget=need.total, lost=1)
+    refused(explanation, "memory", Code.INSUFFICIENT_MEMORY)
+    assert "not being returned" in named(explanation, "memory").expected
+    assert "reboot" in named(explanation, "memory").remedy
+
+
 def test_a_stated_reservation_is_the_figure(ask: Ask, model: Path) -> None:
     options = LoadOptions(reserve_gb=0.05)
     explanation = ask(model, options, budget=50_000_000)

@@ -108,6 +108,7 @@ def test_mlx_lm_answers_by_its_own_list_and_remapping(capabilities: Capabilities
         "tokenizer:LlamaTokenizer",
     ]
     assert capabilities.versions(Backend.MLX, PYTHON).version == answer.version
+    assert (answer.working_set is None) is answer.device.startswith("Device(cpu")
 
 
 # -- the cache ----------------------------------------------------------------------------------
@@ -133,7 +134,7 @@ def test_answers_are_kept_for_their_version_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"\xff\xfe", b"{}", b'{"format":1,"runtimes":{"a":3}}', b"[" * 9999],
+    [b"", b"{", b"[]", b"\xff\xfe", b"{}", b'{"format":2,"runtimes":{"a":3}}', b"[" * 9999],
 )
 def test_a_damaged_cache_is_forgotten_and_rebuilt(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
@@ -153,6 +154,33 @@ def test_a_cache_that_is_a_fifo_or_a_home_that_cannot_be_written_stops_nothing(
     answer = capabilities.ask(Backend.GGUF, fake_python(tmp_path, f"echo '{ANSWER}'"), ["a"])
     assert answer.supports == {"a": True}
     assert capabilities.known("llama-cpp-python 9.9", Backend.GGUF, "a") is True
+
+
+def on_gpu(working_set: int | None) -> str:
+    """What an MLX answers whose GPU may hold so much; None is a CPU."""
+    figures = {"version": "mlx-lm 9.9", "error": "", "supports": {"llama": True}}
+    return json.dumps(figures | {"working_set": working_set})
+
+
+def test_what_the_gpu_may_hold_is_kept_until_the_operator_moves_its_limit(tmp_path: Path) -> None:
+    python = fake_python(tmp_path, f"echo '{on_gpu(384_000_000_000)}'")
+    Capabilities(tmp_path, wired=lambda: 0).ask(Backend.MLX, python, [])
+    again = Capabilities(tmp_path, wired=lambda: 0)
+    assert again.working_set("mlx-lm 9.9") == 384_000_000_000
+    assert again.working_set("mlx-lm 9.10") is None
+    assert not again.moved("mlx-lm 9.9")
+    raised = Capabilities(tmp_path, wired=lambda: 480_000_000_000)
+    assert raised.moved("mlx-lm 9.9")
+    raised.ask(Backend.MLX, python, [])
+    assert not raised.moved("mlx-lm 9.9")
+
+
+def test_a_runtime_on_a_cpu_has_no_such_limit(tmp_path: Path) -> None:
+    python = fake_python(tmp_path, f"echo '{on_gpu(None)}'")
+    capabilities = Capabilities(tmp_path, wired=lambda: 480_000_000_000)
+    capabilities.ask(Backend.MLX, python, [])
+    assert capabilities.working_set("mlx-lm 9.9") is None
+    assert not capabilities.moved("mlx-lm 9.9")
 
 
 # -- trouble ------------------------------------------------------------------------------------
