@@ -198,7 +198,7 @@ class Settings(BaseSettings):
     """Context length where neither the load nor the model's settings name one."""
     slots: PositiveInt = 4
     """Sequences a worker may decode at once."""
-    queue: PositiveInt = 64
+    queue: PositiveInt = 256
     """Requests that may wait for one model; more are told ``queue_full``."""
     autoload: bool = False
     """Load a model at the first request for it, instead of answering ``model_not_ready``."""

@@ -188,6 +188,7 @@ class ChatBody(CompletionDrawing):
     parallel_tool_calls: bool | None = True
     response_format: ResponseFormat | None = None
     chat_template_kwargs: dict[str, bool | int | float | str] | None = None
+    reasoning_effort: str | None = None
 
 
 class CompletionBody(CompletionDrawing):
@@ -231,6 +232,12 @@ class TextFormat(Body):
     schema_: dict[str, Any] | None = Field(alias="schema", default=None)
 
 
+class Reasoning(Body):
+    """``reasoning`` of responses."""
+
+    effort: str | None = None
+
+
 class TextOptions(Body):
     """``text`` of responses."""
 
@@ -259,4 +266,5 @@ class ResponsesBody(Drawing):
     tool_choice: Literal["none", "auto", "required"] | FlatChoice | None = None
     parallel_tool_calls: bool | None = True
     text: TextOptions | None = None
+    reasoning: Reasoning | None = None
     metadata: dict[str, str] | None = None

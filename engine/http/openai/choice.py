@@ -34,6 +34,8 @@ class Choice:
     chances: list[Chance] = field(default_factory=list)
     thought_tokens: int = 0
     end: ChatEnd | None = None
+    enough: bool = False
+    """It was ended here: what follows is not wanted."""
     _splitter: Splitter | None = None
 
     @property
@@ -50,7 +52,7 @@ class Choice:
         """Why it failed; also one that was cancelled over its client's head."""
         if self.end is None:
             return None
-        if self.end.decision is None and self.end.reason == "cancelled":
+        if self.end.decision is None and self.end.reason == "cancelled" and not self.enough:
             return refuse(
                 Code.CONFLICT,
                 "this request was cancelled by an operator",
@@ -97,6 +99,7 @@ class Choice:
         return self._splitter
 
     def _keep(self, pieces: Sequence[Piece]) -> list[Piece]:
+        pieces = self._wanted(pieces)
         for piece in pieces:
             match piece:
                 case Words():
@@ -108,6 +111,19 @@ class Choice:
                 case CallArguments():
                     self.calls[piece.index].arguments += piece.delta
         return list(pieces)
+
+    def _wanted(self, pieces: Sequence[Piece]) -> Sequence[Piece]:
+        """The pieces up to a second call, where only one is wanted; nothing follows it."""
+        if not self.wish.one_call:
+            return pieces
+        kept: list[Piece] = []
+        for piece in pieces:
+            if isinstance(piece, CallBegun) and piece.index > 0 and not self.enough:
+                self.enough = True
+                self.stream.cancel()
+            if not self.enough:
+                kept.append(piece)
+        return kept
 
 
 def usage(choices: Sequence[Choice]) -> dict[str, object]:

@@ -50,6 +50,8 @@ class Wish:
     stated: frozenset[str]
     """The fields of ``options`` the client chose; the rest may come from the settings."""
     prompt: str | None = None
+    one_call: bool = False
+    """At most one tool call is wanted (``parallel_tool_calls`` is false)."""
 
     @property
     def tools(self) -> tuple[Mapping[str, object], ...]:
@@ -68,7 +70,7 @@ def chat_wish(body: ChatBody, view: ModelView) -> Wish:
         "stop": _stops(body.stop),
         "tools": tools,
         "opening": _opening(view, tools, name, required=chosen == "required"),
-        "template_options": body.chat_template_kwargs or {},
+        "template_options": _effort(body.reasoning_effort) | (body.chat_template_kwargs or {}),
         "json_schema": _schema(body.response_format, tools),
     }
     if body.logprobs:
@@ -76,7 +78,12 @@ def chat_wish(body: ChatBody, view: ModelView) -> Wish:
     elif body.top_logprobs is not None:
         raise EngineError(invalid("top_logprobs", "top_logprobs needs logprobs to be true"))
     turns = tuple(_turn(number, message) for number, message in enumerate(body.messages))
-    return Wish(turns, ChatOptions(**options), stated | ({"max_tokens"} if limit else set()))
+    return Wish(
+        turns,
+        ChatOptions(**options),
+        stated | ({"max_tokens"} if limit else set()),
+        one_call=body.parallel_tool_calls is False,
+    )
 
 
 def completion_wish(body: CompletionBody, prompt: str) -> Wish:
@@ -113,6 +120,7 @@ def responses_wish(body: ResponsesBody, view: ModelView) -> Wish:
         "tools": tools,
         "opening": _opening(view, tools, name, required=chosen == "required"),
         "json_schema": _schema(wanted, tools, "text.format"),
+        "template_options": _effort(body.reasoning.effort if body.reasoning else None),
     }
     turns = list(_input_turns(body.input))
     if body.instructions:
@@ -121,6 +129,7 @@ def responses_wish(body: ResponsesBody, view: ModelView) -> Wish:
         tuple(turns),
         ChatOptions(**options),
         stated | ({"max_tokens"} if body.max_output_tokens else set()),
+        one_call=body.parallel_tool_calls is False,
     )
 
 
@@ -129,6 +138,13 @@ def _drawn(body: Drawing) -> tuple[dict[str, Any], frozenset[str]]:
     if body.logit_bias:
         options["logit_bias"] = body.logit_bias
     return options, frozenset(options)
+
+
+def _effort(effort: str | None) -> dict[str, bool | int | float | str]:
+    """How much to think, by the names chat templates know; those that know none ignore it."""
+    if effort is None:
+        return {}
+    return {"reasoning_effort": effort, "enable_thinking": effort != "none"}
 
 
 def _stops(stop: Stops | None) -> tuple[str, ...]:

@@ -126,6 +126,24 @@ async def test_a_tool_call_is_told_as_one(
     assert thought.strip() == "It wants the weather."
 
 
+async def test_one_call_is_one_call(
+    open_api: OpenApi, simulate: Simulate, connect: Connect
+) -> None:
+    call = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>\n'
+    model = simulate("eager", say=[call, call, " and on"], tool_format="json_tools")
+    api = await open_api()
+    await api.engine.load(model, actor=ACTOR, wait=True)
+    client = connect(api)
+    asked = {"model": model, "messages": HELLO, "tools": [WEATHER]}
+    both = await client.chat.completions.create(**asked)
+    assert len({call.id for call in both.choices[0].message.tool_calls}) == 2
+    one = await client.chat.completions.create(**asked, parallel_tool_calls=False)
+    assert len(one.choices[0].message.tool_calls) == 1
+    assert one.choices[0].finish_reason == "tool_calls"
+    forced = await client.chat.completions.create(**asked | {"tool_choice": "none"})
+    assert forced.choices[0].message.content == call + call + " and on"
+
+
 async def test_refusals_are_the_clients_own_exceptions(
     open_api: OpenApi, simulate: Simulate, connect: Connect
 ) -> None:
