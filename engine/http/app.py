@@ -5,11 +5,12 @@ from starlette.middleware.cors import CORSMiddleware
 
 from engine.address import Address, parse_address
 from engine.face import EngineFace
-from engine.http import faults, health, openai
+from engine.http import admin, faults, feed, health, office, openai
 from engine.http.guard import Guard
 from engine.http.house import House
 from engine.http.keys import Keys
 from engine.http.metrics import Metrics
+from engine.http.refusal import ErrorBody
 from engine.settings import Settings
 
 _ABOUT = """Inference as OpenAI's clients speak it under `/v1`, administration under `/admin`.
@@ -27,27 +28,30 @@ def make_app(
     *,
     address: Address | None = None,
     readonly: bool = False,
+    version: str = "0",
 ) -> FastAPI:
     """Build the API in front of a started engine. It stands in ``app.state.house``.
 
     Args:
         address: Where it will answer; None means where the settings say.
         readonly: Nothing under ``/admin`` may change anything.
+        version: Of this program.
     """
     where = address or parse_address(settings.api or "127.0.0.1:0")
-    house = House(engine, settings, keys, where, readonly, Metrics())
+    house = House(engine, settings, keys, where, readonly, Metrics(), version)
     app = FastAPI(
         title="Opta-LMX",
         description=_ABOUT,
         redoc_url=None,
+        version=version,
         redirect_slashes=False,
-        # The guard and the decisions answer what FastAPI would call a validation error.
-        responses={},
+        responses={"default": {"model": ErrorBody, "description": "A refusal"}},
     )
     app.state.house = house
     faults.install(app)
-    for room in (health,):
+    for room in (health, office, feed, admin):
         app.include_router(room.router(house))
+    app.include_router(admin.detail_router(house))
     for router in openai.routers(house):
         app.include_router(router)
     # The last one added is the first one asked.

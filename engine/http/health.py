@@ -35,7 +35,7 @@ def router(house: House) -> APIRouter:
                 "reason": why,
                 "started": snapshot.started,
                 "stopping": snapshot.stopping,
-                "models": _by_state(snapshot),
+                "models": by_state(snapshot),
                 "requests": len(snapshot.requests),
                 "notices": len(snapshot.notices),
             }
@@ -66,7 +66,8 @@ def unready(house: House) -> str:
     return ""
 
 
-def _by_state(snapshot: EngineSnapshot) -> dict[str, int]:
+def by_state(snapshot: EngineSnapshot) -> dict[str, int]:
+    """How many models stand where."""
     counts = dict.fromkeys((state.value for state in Readiness), 0)
     for model in snapshot.models:
         counts[model.readiness.value] += 1

@@ -23,4 +23,6 @@ class House:
     address: Address
     readonly: bool
     metrics: Metrics
+    version: str
+    """Of this program."""
     ending: asyncio.Event = field(default_factory=asyncio.Event)

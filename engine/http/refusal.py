@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from pydantic import BaseModel
 from starlette.responses import JSONResponse
 
 from engine.errors import Code, Decision, refuse
@@ -15,6 +16,29 @@ _TYPES = {
 }
 _SERVER_FAULT = 500
 _OWN_FIELDS = ("check", "expected", "found", "remedy", "retryable", "overridable", "evidence_id")
+
+
+class ErrorDetail(BaseModel):
+    """What happened, as OpenAI's clients read it, and what to do about it."""
+
+    message: str
+    type: str
+    param: str | None
+    code: Code
+    check: str | None
+    expected: str
+    found: str
+    remedy: str
+    retryable: bool
+    overridable: bool
+    evidence_id: str | None
+    retry_after_s: float | None
+
+
+class ErrorBody(BaseModel):
+    """Every error of the API."""
+
+    error: ErrorDetail
 
 
 def error_body(decision: Decision) -> dict[str, object]:

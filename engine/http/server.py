@@ -34,6 +34,7 @@ class ApiServer:
         engine: Started, or about to be; it is told where the API answers.
         address: Where to answer; port 0 is any free one.
         readonly: Nothing under ``/admin`` may change anything.
+        version: Of this program, for ``/docs`` and the status.
 
     Raises:
         KeyTrouble: a key file cannot serve.
@@ -41,12 +42,20 @@ class ApiServer:
     """
 
     def __init__(
-        self, engine: EngineFace, settings: Settings, address: Address, *, readonly: bool = False
+        self,
+        engine: EngineFace,
+        settings: Settings,
+        address: Address,
+        *,
+        readonly: bool = False,
+        version: str = "0",
     ) -> None:
         self._engine = engine
         keys = read_keys(settings.home)
         check_bind(address, keys)
-        self.app = make_app(engine, settings, keys, address=address, readonly=readonly)
+        self.app = make_app(
+            engine, settings, keys, address=address, readonly=readonly, version=version
+        )
         self._wanted = address
         self._limits = settings.http
         self._server: uvicorn.Server | None = None
