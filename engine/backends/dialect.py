@@ -115,13 +115,16 @@ class Dialect:
             return Prompt(text, self._inside(text))
         if not request.messages:
             raise RequestError("invalid", "neither messages nor a prompt")
-        text = self.chat(request) + request.opening
+        text = self.chat(request)
         inside = self._inside(text)
         if inside and self.thinking and self._spoken(request.messages, self.thinking[0]):
             # Somebody only spoke of thinking: what was not said in the conversation counts.
             text_before = self.chat(request, opening=False)
             inside = self._inside(text.removeprefix(text_before))
-        return Prompt(text, inside)
+        if inside and self.thinking and _is_set(request, self.thinking[1]):
+            text, inside = f"{text}{self.thinking[1]}\n\n", False
+        opened = self.thinking[0] if inside and self.thinking else ""
+        return Prompt(text + request.opening, self._inside(opened + request.opening))
 
     def chat(self, request: Generate, *, opening: bool = True) -> str:
         """A request's conversation, rendered. Raises as ``prompt`` does."""
@@ -146,3 +149,10 @@ class Dialect:
     @staticmethod
     def _spoken(messages: Sequence[Message], mark: str) -> bool:
         return any(mark in message.content for message in messages)
+
+
+def _is_set(request: Generate, close: str) -> bool:
+    """Whether the answer's form leaves no room for thinking before it: it must be JSON, or begin
+    with given words that do not themselves end the thinking."""
+    begun = bool(request.opening) and close not in request.opening
+    return begun or request.json_schema is not None
