@@ -9,10 +9,15 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 _DEPTH = 32
 """Levels of values and of nested alternatives looked at; deeper ones stay as they are."""
+_MEMBERS = 64
+"""Alternatives of one schema looked at."""
+_PYTHON = 16 * 1024
+"""Characters of Python's notation read; its parser takes its time."""
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,308})(?:\.\d{1,308})?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _BOOLEANS = {"true": True, "false": False}
 _NOTHING = object()
@@ -79,7 +84,7 @@ def _container(text: str, types: set[str]) -> object:
     wanted = dict if text.startswith("{") else list
     if not text.startswith(("{", "[")) or _kind(wanted()) not in types:
         return _NOTHING
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, ast.literal_eval) if len(text) <= _PYTHON else (json.loads,):
         try:
             value = read(text)
             json.dumps(value, allow_nan=False)
@@ -151,7 +156,7 @@ def coerce(value: object, schema: object, *, untyped: bool = False, depth: int =
     """
     if depth == 0:
         return value
-    schemas = list(_alternatives(schema))
+    schemas = list(islice(_alternatives(schema), _MEMBERS))
     types = set().union(*map(_types, schemas)) if schemas else set()
     within = untyped
     if isinstance(value, str):
@@ -183,14 +188,14 @@ def coerce(value: object, schema: object, *, untyped: bool = False, depth: int =
 def _coerce_object(
     value: dict[str, object], schemas: list[Mapping[str, Any]], *, untyped: bool, depth: int
 ) -> dict[str, object]:
-    declared: dict[str, object] = {}
-    others: object = None
-    for schema in schemas:
-        properties = schema.get("properties")
-        if isinstance(properties, Mapping):
-            declared = {**properties, **declared}
-        others = others or schema.get("additionalProperties")
+    declared = [m["properties"] for m in schemas if isinstance(m.get("properties"), Mapping)]
+    others = next((m["additionalProperties"] for m in schemas if "additionalProperties" in m), None)
     return {
-        key: coerce(item, declared.get(key, others), untyped=untyped, depth=depth - 1)
+        key: coerce(
+            item,
+            next((properties[key] for properties in declared if key in properties), others),
+            untyped=untyped,
+            depth=depth - 1,
+        )
         for key, item in value.items()
     }

@@ -11,6 +11,9 @@ from itertools import cycle
 MAX_HEAD = 512
 """Characters a name, an attribute or an id may have: far beyond the 64 of OpenAI's names."""
 
+MAX_ELEMENTS = 512
+"""Calls in a block, or arguments in a call (pairs count twice): no answer has nearly as many."""
+
 
 class Malformed(ValueError):
     """This text is no call; it is shown as it was written."""
@@ -32,12 +35,15 @@ def elements(text: str, *tags: tuple[str, str]) -> Iterator[str]:
             come in full turns.
 
     Raises:
-        Malformed: something else stands between, an element is not closed, or a turn is broken.
+        Malformed: something else stands between, an element is not closed, a turn is broken, or
+            there are more than ``MAX_ELEMENTS``.
     """
     at = _skip_space(text, 0)
-    for place, (opening, closing) in cycle(enumerate(tags)):
-        if at == len(text) and place == 0:
+    for number, (opening, closing) in enumerate(cycle(tags)):
+        if at == len(text) and number % len(tags) == 0:
             return
+        if number == MAX_ELEMENTS:
+            raise Malformed("too many elements")
         if not text.startswith(opening, at):
             raise Malformed(f"expected {opening!r}")
         at += len(opening)

@@ -61,6 +61,7 @@ def foreign_parser(name: str) -> Foreign | None:
     try:
         module = importlib.import_module(f"{_PACKAGE}.{name}")
         start, end, parse = module.tool_call_start, module.tool_call_end, module.parse_tool_call
-    except (ImportError, AttributeError, SyntaxError):
+    except Exception:
+        # A broken or half-installed mlx-lm costs its formats, not the answer.
         return None
     return Foreign(start, end or "", parse) if start else None

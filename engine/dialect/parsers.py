@@ -4,14 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
-from engine.dialect import markup
+from engine.dialect import markup, notation
 from engine.dialect.calls import Call
 from engine.dialect.library import Foreign, foreign_parser
 
 MAX_BLOCK = 256 * 1024
 """Characters a block may have, markers included; a longer one is text."""
-MAX_UNCHECKED = markup.MAX_GUESSED
-"""The same for the formats that mlx-lm's parser reads unchecked, some of them in quadratic time."""
+MAX_SLOW_BLOCK = 64 * 1024
+"""The same for formats whose parser takes quadratic time: at most a quarter of a second then."""
+MAX_STRANGE_BLOCK = 16 * 1024
+"""The same for formats a later mlx-lm knows and nobody here has measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +44,27 @@ class Parser:
     """Opening markers that end a model's thinking without its closing tag."""
 
 
-_READERS: dict[str, Callable[[markup.Parse, str], tuple[Call, ...]]] = {
+_READERS: dict[str, Callable[[notation.Parse, str], tuple[Call, ...]]] = {
+    "function_gemma": notation.read_function_gemma,
+    "gemma4": notation.read_gemma,
     "glm47": markup.read_glm,
-    "kimi_k2": markup.read_kimi,
-    "kimi_k3": markup.read_kimi_xtml,
+    "kimi_k2": notation.read_kimi,
+    "kimi_k3": markup.read_xtml,
     "laguna": markup.read_glm,
     "longcat": markup.read_longcat,
-    "minicpm5": markup.read_untyped,
+    "minicpm5": markup.read_minicpm,
     "minimax_m2": markup.read_invokes,
-    "mistral": markup.read_mistral,
+    "mistral": notation.read_mistral,
+    "muse_spark": markup.read_atem,
+    "pythonic": notation.read_plainly,
     "qwen3_coder": markup.read_functions,
 }
+_SLOW = frozenset({"function_gemma", "gemma4", "pythonic"})
 _BEGINS = {
     "kimi_k2": ("<|tool_call_begin|>",),
     "kimi_k3": ("<|open|>call",),
-    "minimax_m2": ("<invoke name=",),
+    "minimax_m2": ("<invoke",),
+    "muse_spark": ("<atem:invoke",),
     "qwen3_coder": ("<function=",),
 }
 _MORE_BRACKETS = {
@@ -71,18 +79,17 @@ _MORE_BRACKETS = {
 _ORPHANS = {"qwen3_coder": ("</tool_call>",)}
 _INTERRUPTS = {"kimi_k2": ("<|tool_calls_section_begin|>",)}
 """A single token, never written to speak of it; Kimi K2 Thinking may call while it thinks."""
-_UNCHECKED = {"minicpm5"}
 
-_PLAIN_JSON = Parser((Bracket("<tool_call>", "</tool_call>", ("{", "[")),), markup.read_json)
+_PLAIN_JSON = Parser((Bracket("<tool_call>", "</tool_call>", ("{", "[")),), notation.read_json)
 
 
 def _wrapped(tool_format: str, foreign: Foreign) -> Parser:
     own = Bracket(foreign.start, foreign.end, _BEGINS.get(tool_format, ()))
-    checked = tool_format in _READERS and tool_format not in _UNCHECKED
+    limit = MAX_BLOCK if tool_format in _READERS else MAX_STRANGE_BLOCK
     return Parser(
         (own, *_MORE_BRACKETS.get(tool_format, ())),
-        partial(_READERS.get(tool_format, markup.read_plainly), foreign.parse),
-        MAX_BLOCK if checked else MAX_UNCHECKED,
+        partial(_READERS.get(tool_format, notation.read_plainly), foreign.parse),
+        MAX_SLOW_BLOCK if tool_format in _SLOW else limit,
         _ORPHANS.get(tool_format, ()),
         _INTERRUPTS.get(tool_format, ()),
     )

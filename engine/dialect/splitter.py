@@ -17,9 +17,10 @@ import re
 import warnings
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from typing import NamedTuple
 
 from engine.dialect.calls import Settled, Toolbox
-from engine.dialect.markup import read_bare_object
+from engine.dialect.notation import read_bare_object
 from engine.dialect.parsers import MAX_BLOCK, Bracket, Parser, parser_for
 from engine.dialect.pieces import CallArguments, CallBegun, Piece, Thought, Words
 
@@ -42,9 +43,18 @@ class _Phase(Enum):
     BARE = auto()
 
 
+class _Flow(NamedTuple):
+    """Where the output may go on without a look at it, as long as nothing begins a tag."""
+
+    kind: type[Thought] | type[Words]
+    letters: frozenset[str]
+    """The first letters of the tags that could come."""
+
+
 def _begun(text: str, tags: tuple[str, ...]) -> int:
     """Characters at the end of the text that may begin one of the tags and do not end it."""
-    for length in range(min(max(map(len, tags)) - 1, len(text)), 0, -1):
+    longest = max(map(len, tags), default=1)
+    for length in range(min(longest - 1, len(text)), 0, -1):
         tail = text[-length:]
         if any(tag.startswith(tail) and tag != tail for tag in tags):
             return length
@@ -87,7 +97,6 @@ class Splitter:
         self._brackets = {bracket.start: bracket for bracket in self._parser.brackets}
         self._starts = tuple(self._brackets)
         self._marker = re.compile("|".join(map(re.escape, self._starts)))
-        self._first_letters = {start[0] for start in self._starts}
         self._bracket = _NO_BRACKET
         self._buffer = ""
         self._seen = 0
@@ -101,12 +110,18 @@ class Splitter:
         """Nothing came before this edge: its space is the answer's own."""
         self._fresh = True
         """Nothing but space has been thought yet."""
+        self._flow: _Flow | None = None
         self._final = False
         self._out: list[Piece] = []
         self._take(opening)
 
     def push(self, text: str) -> list[Piece]:
         """Take the next part of the output; returns what is now certain."""
+        flow = self._flow
+        if flow and text and not text[-1].isspace() and flow.letters.isdisjoint(text):
+            piece = flow.kind(self._buffer + text)
+            self._buffer = ""
+            return [piece]
         self._take(text)
         out, self._out = self._out, []
         return out
@@ -124,15 +139,22 @@ class Splitter:
             self._drain()
 
     def _drain(self) -> None:
-        step = {
-            _Phase.EDGE: self._edge,
-            _Phase.THINKING: self._think,
-            _Phase.TEXT: self._text,
-            _Phase.BLOCK: self._block,
-            _Phase.BARE: self._bare_object,
-        }
-        while self._buffer and step[self._phase]():
+        self._flow = None
+        while self._buffer and self._step():
             pass
+
+    def _step(self) -> bool:
+        match self._phase:
+            case _Phase.EDGE:
+                return self._edge()
+            case _Phase.THINKING:
+                return self._think()
+            case _Phase.TEXT:
+                return self._text()
+            case _Phase.BLOCK:
+                return self._block()
+            case _Phase.BARE:
+                return self._bare_object()
 
     # Each step takes what it can from the buffer and returns whether another may go on.
 
@@ -148,6 +170,18 @@ class Splitter:
             self._out[-1] = kind(last.text + text)
         else:
             self._out.append(kind(text))
+
+    def _let_flow(self, kind: type[Thought] | type[Words], tags: tuple[str, ...]) -> bool:
+        """No tag is in the buffer: give all of it but trailing space and what may begin one."""
+        held = 0 if self._final else _begun(self._buffer, tags)
+        certain = self._buffer[: len(self._buffer) - held]
+        if kind is Thought or (tags and not self._final):
+            certain = certain.rstrip()
+        self._give(kind, certain)
+        self._buffer = "" if self._final else self._buffer[len(certain) :]
+        if not held:
+            self._flow = _Flow(kind, frozenset(tag[0] for tag in tags))
+        return False
 
     def _edge(self) -> bool:
         rest = self._buffer.lstrip()
@@ -185,38 +219,21 @@ class Splitter:
             self._buffer = self._buffer[at + (len(tag) if tag == self._close else 0) :]
             self._first = False
             return self._enter(_Phase.EDGE)
-        held = 0 if self._final else _begun(self._buffer, ends)
-        certain = self._buffer[: len(self._buffer) - held].rstrip()
-        self._give(Thought, certain)
-        self._fresh = self._fresh and not certain
-        self._buffer = "" if self._final else self._buffer[len(certain) :]
-        return False
+        self._fresh = False
+        return self._let_flow(Thought, ends)
 
     def _text(self) -> bool:
-        if not self._starts:
-            self._give(Words, self._buffer)
-            self._buffer = ""
-            return False
-        found = self._marker.search(self._buffer)
-        if found is not None:
-            before = self._buffer[: found.start()]
-            said = before.rstrip()
-            self._give(Words, said)
-            self._space = before[len(said) :]
-            self._buffer = self._buffer[found.start() :]
-            self._bracket = self._brackets[found[0]]
-            self._seen = len(found[0])
-            return self._enter(_Phase.BLOCK)
-        if self._final:
-            self._give(Words, self._buffer)
-            self._buffer = ""
-            return False
-        possible = not self._first_letters.isdisjoint(self._buffer)
-        held = _begun(self._buffer, self._starts) if possible else 0
-        certain = self._buffer[: len(self._buffer) - held].rstrip()
-        self._give(Words, certain)
-        self._buffer = self._buffer[len(certain) :]
-        return False
+        found = self._marker.search(self._buffer) if self._starts else None
+        if found is None:
+            return self._let_flow(Words, self._starts)
+        before = self._buffer[: found.start()]
+        said = before.rstrip()
+        self._give(Words, said)
+        self._space = before[len(said) :]
+        self._buffer = self._buffer[found.start() :]
+        self._bracket = self._brackets[found[0]]
+        self._seen = len(found[0])
+        return self._enter(_Phase.BLOCK)
 
     def _no_call(self, length: int) -> bool:
         """So much of the buffer, from the block's start, is text after all."""
