@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from engine import Backend, Engine, ModelView, Readiness, load_settings
 
@@ -18,12 +19,16 @@ ACTOR = "benchmark@local"
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Engine]:
-    """An engine that knows the starter and nothing else, on a home of its own."""
+async def running(**overrides: Any) -> AsyncIterator[Engine]:
+    """An engine that knows the starter and nothing else, on a home of its own.
+
+    Args:
+        overrides: Settings.
+    """
     with tempfile.TemporaryDirectory(prefix="lmx-benchmark-") as place:
         os.environ["LMX_HOME"] = str(Path(place, "home"))
         os.environ["HF_HUB_CACHE"] = str(Path(place, "none"))
-        settings = load_settings(lmstudio=Path(place, "none"), starter=True)
+        settings = load_settings(lmstudio=Path(place, "none"), starter=True, **overrides)
         engine = Engine(settings)
         await engine.start()
         try:

@@ -1,0 +1,138 @@
+"""Decode throughput of the GGUF starter through the API, against llama.cpp's own servers.
+
+Run with ``python -m tests.benchmarks.decode``. Bars: ≥ 1.0 × ``llama-server`` at 1 and 8 streams,
+≥ 3 × ``python -m llama_cpp.server`` at 8 with nothing interrupted. Cold prompts: no two begin
+alike, and the peers are told to keep no prompt. Rounds take turns: a busy machine hurts all.
+
+``llama-server`` builds from the source inside llama-cpp-python's own source package::
+
+    pip download --no-deps --no-binary :all: llama-cpp-python==0.3.36
+    tar xf llama_cpp_python-0.3.36.tar.gz
+    cmake -S llama_cpp_python-0.3.36/vendor/llama.cpp -B build -DLLAMA_BUILD_UI=OFF \
+        -DLLAMA_CURL=OFF -DCMAKE_BUILD_TYPE=Release
+    cmake --build build --target llama-server -j2
+    export LMX_BENCH_LLAMA_SERVER=build/bin/llama-server
+
+``llama_cpp.server`` wants ``pip install starlette-context sse-starlette``. A peer that is not there
+is left out and named.
+"""
+
+import asyncio
+import importlib.util
+import os
+import statistics
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from engine import Backend
+from engine.address import Address
+from engine.http.server import ApiServer
+from tests.benchmarks.load_client import Round, ask_all
+from tests.benchmarks.peer import Peer, free_port
+from tests.benchmarks.starter_run import STARTERS, load, running, shown
+
+STREAMS = (1, 8)
+ROUNDS = 5
+TOKENS = 96
+WORDS = 24
+CONTEXT = 4096
+OURS, SERVER, PYTHON = "opta-lmx", "llama-server", "llama_cpp.server"
+BARS = {(SERVER, 1): 1.0, (SERVER, 8): 1.0, (PYTHON, 8): 3.0}
+
+
+def prompts(round_number: int, streams: int) -> list[str]:
+    """Prompts of equal length that share no beginning, in this round or another."""
+    return [
+        " ".join(f"{(round_number * 97 + stream * 31 + word) % 997}" for word in range(WORDS))
+        + " Tell me a long story about these numbers."
+        for stream in range(streams)
+    ]
+
+
+@asynccontextmanager
+async def peers(model: Path, threads: int) -> AsyncIterator[dict[str, Peer]]:
+    """The servers that are there, started and healthy."""
+    found: dict[str, Peer] = {}
+    slots = max(STREAMS)
+    if binary := os.environ.get("LMX_BENCH_LLAMA_SERVER"):
+        port = free_port()
+        # Extra buffer types are off on both sides: GCC 12 builds die on processors with AMX.
+        found[SERVER] = await Peer.start(
+            [binary, "-m", str(model), "--port", str(port), "-t", str(threads), "-np", str(slots),
+             "-c", str(CONTEXT), "-kvu", "--no-repack", "--no-webui", "-lv", "0"], port, "/health"
+        )  # fmt: skip
+    if all(importlib.util.find_spec(name) for name in ("starlette_context", "sse_starlette")):
+        port = free_port()
+        found[PYTHON] = await Peer.start(
+            [sys.executable, "-m", "llama_cpp.server", "--model", str(model), "--port", str(port),
+             "--n_threads", str(threads), "--n_ctx", str(CONTEXT)], port, "/v1/models"
+        )  # fmt: skip
+    try:
+        yield found
+    finally:
+        for peer in found.values():
+            peer.stop()
+
+
+async def measure() -> dict[tuple[str, int], list[Round]]:
+    """Every server's rounds, by its name and the number of streams."""
+    threads = os.cpu_count() or 1
+    rounds: dict[tuple[str, int], list[Round]] = {}
+    settings = {"slots": max(STREAMS), "threads": threads, "context": CONTEXT}
+    async with running(**settings) as engine:
+        model = STARTERS[Backend.GGUF]
+        server = ApiServer(engine, engine.settings, Address("127.0.0.1", 0))
+        await server.start()
+        await load(engine, model)
+        async with peers(Path(shown(engine, model).path), threads) as others:
+            ports = {OURS: server.address.port} | {n: p.port for n, p in others.items()}
+            for missing in {SERVER, PYTHON} - set(ports):
+                print(f"{missing}: not here, left out")
+            for port in ports.values():
+                await ask_all(port, model, prompts(0, 1), 8)
+            for number in range(1, ROUNDS + 1):
+                for streams in STREAMS:
+                    for name, port in ports.items():
+                        asked = prompts(number * 10 + streams, streams)
+                        one = await ask_all(port, model, asked, TOKENS)
+                        rounds.setdefault((name, streams), []).append(one)
+        await server.stop()
+    return rounds
+
+
+def report(rounds: dict[tuple[str, int], list[Round]]) -> int:
+    """Print figures and ratios; returns 1 when a bar is missed."""
+    missed = 0
+    for streams in STREAMS:
+        ours = [one.tokens_per_second for one in rounds[OURS, streams]]
+        for (name, count), theirs in rounds.items():
+            if count != streams:
+                continue
+            rates = [one.tokens_per_second for one in theirs]
+            firsts = [first for one in theirs for first in one.first_s]
+            broken = sum(one.broken for one in theirs)
+            print(
+                f"{name:<17} {streams} streams: {statistics.median(rates):6.1f} tok/s "
+                f"({min(rates):.1f} to {max(rates):.1f}), first token "
+                f"{statistics.median(firsts) * 1000:.0f} ms, {broken} broken"
+            )
+            if name == OURS:
+                missed |= broken > 0
+                continue
+            ratios = [mine / other for mine, other in zip(ours, rates, strict=True)]
+            ratio, bar = statistics.median(ratios), BARS.get((name, streams))
+            told = f"bar {bar}" if bar else "no bar"
+            print(f"  ratio {ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f}, {told})")
+            missed |= bar is not None and ratio < bar
+    return int(missed)
+
+
+def main() -> int:
+    """Measure, print, and return 1 when a bar is missed."""
+    return report(asyncio.run(measure()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
