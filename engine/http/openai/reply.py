@@ -1,6 +1,7 @@
 """How an answer leaves: whole, or as server-sent events; either way it ends with its client."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any
@@ -16,6 +17,9 @@ from engine.http.openai.feed import Feed, Refused
 HEAD_PATIENCE_S = 2.0
 """How long a stream's head waits for the first word, so that a refusal of the worker (a prompt too
 long, a template that objects) still gets its own status. Later ones come as an error event."""
+STALLED_S = 120.0
+"""A client that takes nothing for so long is taken for gone. Its slot is not held meanwhile: an
+answer is made whether or not it is read."""
 CLIENT_GONE = 499
 """What the log of a proxy calls it; nobody reads the response."""
 
@@ -60,7 +64,8 @@ class EventStream(Response):
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
         try:
-            await _while_connected(receive, self._send(send))
+            with contextlib.suppress(TimeoutError):
+                await _while_connected(receive, self._send(send))
         finally:
             self._close()
 
@@ -73,7 +78,8 @@ class EventStream(Response):
             }
         )
         async for line in self._lines:
-            await send({"type": "http.response.body", "body": line, "more_body": True})
+            async with asyncio.timeout(STALLED_S):
+                await send({"type": "http.response.body", "body": line, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

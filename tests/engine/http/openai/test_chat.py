@@ -275,6 +275,26 @@ async def test_a_client_that_goes_away_frees_its_slot(
     assert api.engine.snapshot().clients[0].failed == 0
 
 
+async def test_a_client_that_does_not_read_holds_nobody_up(
+    open_api: OpenApi, simulate: Simulate, connect: Connect
+) -> None:
+    model = simulate("wordy", say=["x" * 4000, "y" * 4000], tokens_per_second=5000)
+    api = await open_api(slots=1)
+    await api.engine.load(model, actor=ACTOR, wait=True)
+    _, writer = await api.connect()
+    asked = {"model": model, "messages": HELLO, "stream": True, "max_tokens": 4000}
+    body = json.dumps(asked).encode()
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    )
+    await until(api.engine, lambda s: any(r.phase == "decode" for r in s.requests))
+    answer = await connect(api).chat.completions.create(model=model, messages=HELLO, max_tokens=2)
+    assert answer.choices[0].finish_reason == "length"
+    await until(api.engine, lambda s: not s.requests)
+    writer.transport.abort()
+
+
 async def test_the_first_request_may_load_the_model(
     open_api: OpenApi, simulate: Simulate, connect: Connect
 ) -> None:
