@@ -5,7 +5,7 @@ words on the event line. The target and its version are those of the key press: 
 moved since, the engine refuses with ``conflict`` instead of doing it to another state.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from textual.screen import ModalScreen, Screen
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 ASKING_GATE = "asking the gate…"
 RELAPSES = "It is on probation: this puts it back into quarantine."
+_NAMED = 8
 Action = Callable[["LmxApp", Selection], Awaitable[None]]
 
 
@@ -151,6 +152,42 @@ async def canary(app: "LmxApp", selection: Selection) -> None:
     await app.engine.canary(model.id, actor=app.actor, expect=model.version)
 
 
+async def prove(app: "LmxApp", selection: Selection) -> None:
+    """Offer to prove the models of an older backend version again; while that runs, to stop it."""
+    from console.modals.confirm import ConfirmDialog
+
+    snapshot = selection.snapshot
+    if left := snapshot.proving:
+        lines = [f"{left[0]} is under trial.", *_named(left[1:], "Still to come")]
+        lines.append("The model under trial is unloaded; what was proved stays proved.")
+        heading = "Stop proving models again?"
+        if await ask(app, ConfirmDialog(heading, lines, "Stop", danger=False)):
+            await app.engine.stop_proving(actor=app.actor)
+        return
+    # One that took the machine down is proved by an operator who is there, and by nobody else.
+    unclean = {model.id for model in snapshot.models if model.unclean}
+    chosen = [model_id for model_id in snapshot.outdated if model_id not in unclean]
+    left_out = [model_id for model_id in snapshot.outdated if model_id in unclean]
+    if not chosen:
+        app.report(f"left out, the machine went down with them: {', '.join(left_out)}", "warn")
+        return
+    lines = _named(chosen, "Last tried on another backend version")
+    lines.append("One after another is loaded, proved and unloaded in the background, where there "
+                 "is room. What is in service stays in service.")  # fmt: skip
+    lines += _named(left_out, "Left out, the machine went down with them")
+    what = "this model" if len(chosen) == 1 else f"{len(chosen)} models"
+    if await ask(app, ConfirmDialog(f"Prove {what} again?", lines, "Prove", danger=False)):
+        await app.engine.prove_outdated(chosen, actor=app.actor)
+
+
+def _named(model_ids: Sequence[str], what: str) -> list[str]:
+    """A line with the first eight names, or none."""
+    if not model_ids:
+        return []
+    more = f" and {len(model_ids) - _NAMED} more" if len(model_ids) > _NAMED else ""
+    return [f"{what}: {', '.join(model_ids[:_NAMED])}{more}."]
+
+
 async def details(app: "LmxApp", selection: Selection) -> None:
     """Open the model's detail screen."""
     from console.screens.detail import DetailScreen
@@ -215,6 +252,7 @@ ACTIONS: dict[str, Action] = {
     "release": release,
     "hold": hold,
     "canary": canary,
+    "prove": prove,
     "details": details,
     "requests": requests,
     "registry": registry,

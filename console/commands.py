@@ -111,6 +111,13 @@ def _hold(selection: Selection) -> str | None:
     return None
 
 
+def _prove(selection: Selection) -> str | None:
+    snapshot = selection.snapshot
+    if snapshot.outdated or snapshot.proving:
+        return None
+    return "nothing to prove again: no verdict is from another backend version"
+
+
 @dataclass(frozen=True, slots=True)
 class Command:
     """One thing an operator can do.
@@ -193,6 +200,8 @@ COMMANDS: tuple[Command, ...] = (
             _MODEL, _E, _hold, 110),
     Command("canary", "C", "canary", "Run the canary again on a routable model",
             (*_MODEL, REGISTRY), _C, _routable, 120),
+    Command("prove", "A", "prove again", "Prove models again after a backend upgrade, or stop that",
+            (DASHBOARD, REGISTRY), _C, _prove, 65),
     Command("details", "enter", "details", "Timeline, checks, canary history, memory, evidence",
             (DASHBOARD, REGISTRY), Danger.NONE, _needs_model, 70),
     Command("requests", "i", "requests", "Requests in flight: client, phase, age; x cancels one",
@@ -239,7 +248,7 @@ COMMANDS: tuple[Command, ...] = (
             (CHAT,), group="Chat"),
 )  # fmt: skip
 
-ASKING = ("load", "override", "unload", "release", "hold", "quit")
+ASKING = ("load", "override", "unload", "release", "hold", "prove", "quit")
 """Commands that may open a dialog: keys typed after them wait for it."""
 
 BY_ID: dict[str, Command] = {command.id: command for command in COMMANDS}

@@ -28,6 +28,7 @@ from engine.question import asked
 from engine.readiness import LIVE, Cause
 from engine.reception import Reception, Request
 from engine.registry import RegistryTrouble
+from engine.retrial import Retrial
 from engine.settings import Settings, load_settings
 from engine.standing import draining, not_quarantined
 from engine.types import EngineSnapshot, Event, Explanation, Readiness
@@ -82,6 +83,7 @@ class Engine:
                 await asyncio.wait({opening})
                 raise
             self._reception = Reception(self._rooms.services, self._lives, self._new_id)
+            self._retrial = Retrial(self._rooms.services, self, self._spawn)
             self._opened = True
             self._rooms.services.say("engine_started", f"serving {self._home.path}")
             self._rooms.inventory.judge_leftovers()
@@ -162,7 +164,9 @@ class Engine:
             host=host_name(),
             api=self.desk.address,
         )
-        return filled(known, self._rooms) if self._opened else known
+        if not self._opened:
+            return known
+        return replace(filled(known, self._rooms), proving=self._retrial.models)
 
     def events(self, after: int = 0) -> tuple[Event, ...]:
         """Events still in memory with a sequence above ``after``, oldest first."""
@@ -211,6 +215,7 @@ class Engine:
         """Admit and start loading; joining a load under way and loading what runs succeed."""
         model = self._find(model_id, expect)
         options = asked(options)
+        self._retrial.asked_for(model_id, actor)
         async with model.lock:
             decided_on(model, expect)
             await self._predecessor(model)
@@ -308,6 +313,16 @@ class Engine:
             raise EngineError(not_ready(model.view))
         # Its verdict counts, whether or not who asked still listens.
         await asyncio.shield(self._spawn(life.prove_again(actor)))
+
+    async def prove_outdated(self, model_ids: Sequence[str], *, actor: str) -> None:
+        """Prove the models of an older version again, in the background."""
+        self._must_serve()
+        self._retrial.start(model_ids, actor)
+
+    async def stop_proving(self, *, actor: str) -> None:
+        """End what :meth:`prove_outdated` began."""
+        self._must_be_open()
+        await self._retrial.stop(actor)
 
     # -- requests -------------------------------------------------------------------------------
 

@@ -256,6 +256,20 @@ class EngineFace(Protocol):
         """Run the canary again on a routable model, in service."""
         ...
 
+    async def prove_outdated(self, model_ids: Sequence[str], *, actor: str) -> None:
+        """Load, prove and unload these of the ``outdated`` models, one after another, in the
+        background; ``EngineSnapshot.proving`` tells what is left. Never one that came to an
+        unclean end; one there is no room for is tried once more at the end.
+
+        Raises:
+            EngineError: ``conflict``; such a run is under way, or none of them is outdated.
+        """
+        ...
+
+    async def stop_proving(self, *, actor: str) -> None:
+        """End what :meth:`prove_outdated` began. Without such a run it changes nothing."""
+        ...
+
     async def chat(
         self,
         model_id: str,

@@ -8,15 +8,27 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
-from engine.archive import Archive
 from engine.errors import Code, Decision, EngineError
 from engine.face import EngineFace, LoadOptions
 from engine.readiness import LIVE
 from engine.types import ModelView, Readiness, RegistryRow
 
-_NEVER_TRIED = frozenset({Code.INSUFFICIENT_MEMORY, Code.SHUTTING_DOWN, Code.CONFLICT})
-"""Ends on the way that say nothing about the model."""
+_NEVER_TRIED = frozenset(
+    {Code.INSUFFICIENT_MEMORY, Code.SHUTTING_DOWN, Code.CONFLICT, Code.MODEL_NOT_READY}
+)
+"""Ends on the way that say nothing about the model: no room, or somebody unloaded it."""
+
+
+class Ledger(Protocol):
+    """The registry of the engine's home, opened by a command or by the engine itself."""
+
+    def rows(
+        self, model_id: str | None, backend: str | None, outcome: str | None, /
+    ) -> tuple[RegistryRow, ...]:
+        """The rows that fit every given filter, newest first."""
+        ...
 
 
 class Outcome(StrEnum):
@@ -54,6 +66,7 @@ class Trials:
     Args:
         engine: A started engine.
         archive: The registry of the same home.
+        keep: Whether a model that was loaded for its trial stays after it; asked once it is over.
         actor: Who asks.
         runtime: The runtime to prove them on; None means each model's own.
         slower_factor: A pass at less than this share of the speed before counts as slower.
@@ -63,12 +76,13 @@ class Trials:
     def __init__(
         self,
         engine: EngineFace,
-        archive: Archive,
+        archive: Ledger,
         *,
         actor: str,
         runtime: str | None = None,
         slower_factor: float = 0.5,
         clock: Callable[[], float] = time.monotonic,
+        keep: Callable[[ModelView], bool] = lambda _: False,
     ) -> None:
         self._engine = engine
         self._archive = archive
@@ -76,6 +90,7 @@ class Trials:
         self._runtime = runtime
         self._slower_factor = slower_factor
         self._clock = clock
+        self._keep = keep
 
     def every_model(self) -> tuple[str, ...]:
         """The ids of all models the runtime is for, sorted."""
@@ -121,7 +136,7 @@ class Trials:
         except EngineError as error:
             decision = error.decision
         after = self._engine.snapshot().model(model_id) or before
-        if not live and after.readiness in LIVE:
+        if not live and after.readiness in LIVE and not self._keep(after):
             await self._engine.unload(model_id, actor=self._actor)
         took = self._clock() - began
         if decision is None and after.readiness is Readiness.ROUTABLE:

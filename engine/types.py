@@ -377,6 +377,9 @@ class EngineSnapshot:
     notices: tuple[Notice, ...] = ()
     outdated: tuple[str, ...] = ()
     """Models whose verdicts belong to another version of their runtime than is installed now."""
+    proving: tuple[str, ...] = ()
+    """Those of them that are still to be proved again in the background, the model under trial
+    first; empty while nothing of the kind runs."""
     home: str = ""
     host: str = ""
     api: str = ""

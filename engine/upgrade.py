@@ -73,6 +73,6 @@ def _notice(runtime: Runtime, rows: list[RegistryRow]) -> Notice:
     return Notice(
         f"{_NOTICE}-{runtime.name}-{runtime.version}",
         f"{count} {word} on {before}, not on {runtime.version} as installed now; "
-        f"`lmx canary --all{on}` proves {again} again",
+        f"prove {again} again (A in the console, or `lmx canary --all{on}`)",
         "info",
     )

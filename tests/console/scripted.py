@@ -247,6 +247,12 @@ class ScriptedEngine:
     async def canary(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         self._note("canary", model_id, actor=actor, expect=expect)
 
+    async def prove_outdated(self, model_ids: Sequence[str], *, actor: str) -> None:
+        self._note("prove_outdated", models=tuple(model_ids), actor=actor)
+
+    async def stop_proving(self, *, actor: str) -> None:
+        self._note("stop_proving", actor=actor)
+
     async def chat(
         self,
         model_id: str,

@@ -226,7 +226,7 @@ async def test_an_upgrade_lists_what_was_proved_on_the_version_before(
     [notice] = [n for n in shown.notices if n.id.startswith("upgrade-")]
     assert notice.message == (
         "2 models were proved on simulated 1.0, not on simulated 2.0 as installed now; "
-        "`lmx canary --all` proves them again"
+        "prove them again (A in the console, or `lmx canary --all`)"
     )
     for name in ("a", "b"):
         await engine.load(name, actor=ACTOR, wait=True)
