@@ -77,21 +77,23 @@ _MORE_BRACKETS = {
     "qwen3_coder": (Bracket("<function=", "</function>", whole=True),),
 }
 _ORPHANS = {"qwen3_coder": ("</tool_call>",)}
-_INTERRUPTS = {"kimi_k2": ("<|tool_calls_section_begin|>",)}
-"""A single token, never written to speak of it; Kimi K2 Thinking may call while it thinks."""
+_INTERRUPTING = frozenset({"kimi_k2", "kimi_k3"})
+"""These go from thinking to a call without closing it. Their markers are single tokens, which a
+model does not write to speak of them."""
 
 _PLAIN_JSON = Parser((Bracket("<tool_call>", "</tool_call>", ("{", "[")),), notation.read_json)
 
 
 def _wrapped(tool_format: str, foreign: Foreign) -> Parser:
     own = Bracket(foreign.start, foreign.end, _BEGINS.get(tool_format, ()))
+    brackets = (own, *_MORE_BRACKETS.get(tool_format, ()))
     limit = MAX_BLOCK if tool_format in _READERS else MAX_STRANGE_BLOCK
     return Parser(
-        (own, *_MORE_BRACKETS.get(tool_format, ())),
+        brackets,
         partial(_READERS.get(tool_format, notation.read_plainly), foreign.parse),
         MAX_SLOW_BLOCK if tool_format in _SLOW else limit,
         _ORPHANS.get(tool_format, ()),
-        _INTERRUPTS.get(tool_format, ()),
+        tuple(bracket.start for bracket in brackets) if tool_format in _INTERRUPTING else (),
     )
 
 

@@ -167,6 +167,14 @@ OUTPUTS: Mapping[str, tuple[str, str, Told]] = {
         ),
         Told("The weather first.", "", (("now", {}),), ("functions.now:0",)),
     ),
+    "kimi, calling while thinking, no section": (
+        "kimi_k2",
+        (
+            "<think>The weather first.<|tool_call_begin|>functions.now:0"
+            "<|tool_call_argument_begin|>{}<|tool_call_end|>"
+        ),
+        Told("The weather first.", "", (("now", {}),), ("functions.now:0",)),
+    ),
     "glm 4.7": (
         "glm47",
         (
