@@ -27,6 +27,7 @@ from console.commands import ASKING, BY_ID, DASHBOARD, Selection, commands_on
 from console.gate import KeyGate
 from console.line import tidy
 from console.news import News, say_decision
+from console.outlet import Outlet
 from console.presenter import Pulse
 from console.pump import MAX_HZ, Pump
 from console.screens.dashboard import DashboardScreen
@@ -63,6 +64,7 @@ class LmxApp(App[None], inherit_bindings=False):
         theme: ``dark``, ``light``, ``ansi`` or a Textual theme; NO_COLOR decides over it.
         keymap: Binding id to keys, from the settings.
         version: What the help calls this program.
+        outlet: What the engine is reached through from outside; opened behind the first paint.
     """
 
     CSS_PATH = ["app.tcss", "screens/dashboard.tcss"]  # noqa: RUF012 - Textual's own declaration
@@ -92,12 +94,14 @@ class LmxApp(App[None], inherit_bindings=False):
         refresh_hz: float = MAX_HZ,
         keymap: Mapping[str, str] | None = None,
         version: str = "",
+        outlet: Outlet | None = None,
         hard_exit: Callable[[int], object] = os._exit,
     ) -> None:
         super().__init__(ansi_color=True if no_color else None)
         self._decide_colour(no_color)
         self.title = "Opta-LMX"
         self.engine = engine
+        self.outlet = outlet
         self.actor = actor
         self.readonly = readonly
         self.clock = clock
@@ -164,6 +168,8 @@ class LmxApp(App[None], inherit_bindings=False):
             self.trouble = Notice("start", f"the engine did not start: {_plain(error)}", "error")
             self._publish(self.snapshot)
         self.pump.pull()
+        if self.outlet is not None and self.trouble is None:
+            await self.outlet.open()
 
     def _on_signal(self, number: signal.Signals) -> None:
         self.end(hung_up=number is signal.SIGHUP)
@@ -186,7 +192,8 @@ class LmxApp(App[None], inherit_bindings=False):
         message = None
         try:
             async with asyncio.timeout(STOP_LIMIT_S):
-                await self.engine.stop()
+                closing = (self.outlet.close(),) if self.outlet else ()
+                await asyncio.gather(self.engine.stop(), *closing)
         except TimeoutError:
             message = f"the engine did not stop within {STOP_LIMIT_S:.0f} s"
         except Exception as error:

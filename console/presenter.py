@@ -277,7 +277,9 @@ def header_line(
         elif runtime.version:
             add(5, Cell(text, "dim"))
     if snapshot.api:
-        add(4, Cell("api ", "dim"), Cell(tidy(snapshot.api, ascii_only=ascii_only, limit=30)))
+        add(
+            4, Cell("api ", "dim"), Cell(tidy(_near(snapshot.api), ascii_only=ascii_only, limit=30))
+        )
     overrides = sum(m.override and m.readiness is not Readiness.UNLOADED for m in snapshot.models)
     if overrides:
         add(0, Cell(f"OVERRIDE {overrides}", "badge"))
@@ -366,6 +368,12 @@ def notices_whole(snapshot: EngineSnapshot, width: int, glyphs: Glyphs) -> tuple
         texts = (first, *("   " + text for text in more))
         lines += [(Cell(text, _notice_style(notice)),) for text in texts]
     return tuple(lines)
+
+
+def _near(address: str) -> str:
+    """An address as it is read on its own machine: the port says it all."""
+    host, _, port = address.rpartition(":")
+    return f":{port}" if host in ("127.0.0.1", "localhost", "[::1]") else address
 
 
 def _notice_text(notice: Notice, glyphs: Glyphs) -> str:

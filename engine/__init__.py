@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.address import Address, parse_address
     from engine.archive import Archive, ArchiveTrouble, Merged, Verified
     from engine.engine import Engine
     from engine.errors import Code, Decision, EngineError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     )
     from engine.figures import PerformanceView
     from engine.home import HomeTaken, HomeUnusable, check_home
+    from engine.http.server import ApiServer
+    from engine.http.trouble import ApiMisconfigured, ApiTrouble
     from engine.inspection import Inspection
     from engine.manner import with_defaults
     from engine.registry import RegistryTrouble, Tally
@@ -57,6 +60,7 @@ if TYPE_CHECKING:
     )
 
 _ROOMS = {
+    "engine.address": ("Address", "parse_address"),
     "engine.archive": ("Archive", "ArchiveTrouble", "Merged", "Verified"),
     "engine.engine": ("Engine",),
     "engine.errors": ("Code", "Decision", "EngineError"),
@@ -75,6 +79,8 @@ _ROOMS = {
     ),
     "engine.figures": ("PerformanceView",),
     "engine.home": ("HomeTaken", "HomeUnusable", "check_home"),
+    "engine.http.server": ("ApiServer",),
+    "engine.http.trouble": ("ApiMisconfigured", "ApiTrouble"),
     "engine.inspection": ("Inspection",),
     "engine.manner": ("with_defaults",),
     "engine.registry": ("RegistryTrouble", "Tally"),
@@ -108,6 +114,10 @@ _ROOMS = {
 _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Address",
+    "ApiMisconfigured",
+    "ApiServer",
+    "ApiTrouble",
     "Archive",
     "ArchiveTrouble",
     "Backend",
@@ -163,6 +173,7 @@ __all__ = [
     "clean",
     "clean_line",
     "load_settings",
+    "parse_address",
     "with_defaults",
 ]
 

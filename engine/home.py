@@ -133,7 +133,10 @@ class Home:
         )
 
     def publish(self, address: str) -> None:
-        """Say in ``engine.json`` where this engine answers; commands find it by that."""
+        """Say in ``engine.json`` where this engine answers; commands find it by that. A home that
+        was let go is another's to say it of."""
+        if self._descriptor is None:
+            return
         about = {"pid": os.getpid(), "address": address, "since": self._since}
         try:
             disk.replace(self.engine, json.dumps(about).encode() + b"\n")

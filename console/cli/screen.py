@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from console.cli.answer import DONE, REFUSED, USAGE, complain
 from console.cli.release import program_version
+from console.cli.serve import address
 
 if TYPE_CHECKING:
     from engine import Settings
@@ -18,6 +19,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mouse", action=argparse.BooleanOptionalAction, help="mouse; default: off over SSH"
     )
+    parser.add_argument("--api", metavar="HOST:PORT", type=address, help="where the API answers")
+    parser.add_argument("--no-api", action="store_true", help="no API")
     parser.set_defaults(run=run)
 
 
@@ -36,10 +39,18 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
         return complain(str(error), REFUSED)
 
     from console.app import LmxApp
+    from console.outlet import ApiOutlet
 
+    # Who only looks does not load either.
+    engine = Engine(settings.without_preload() if options.readonly else settings)
+    outlet = None
+    if (where := options.api or settings.api) and not options.no_api:
+        outlet = ApiOutlet(
+            engine, settings, where, readonly=options.readonly, version=program_version()
+        )
     app = LmxApp(
-        # Who only looks does not load either.
-        engine=Engine(settings.without_preload() if options.readonly else settings),
+        engine=engine,
+        outlet=outlet,
         actor=terminal.actor,
         readonly=options.readonly,
         theme=options.theme or settings.theme,

@@ -14,6 +14,7 @@ from engine.errors import Code, Decision, EngineError, refuse
 from engine.http.body import ClientGone, check_kind, has_body, headers_of, read_body, replayed
 from engine.http.keys import Keys, same
 from engine.http.refusal import refusal
+from engine.http.trouble import ApiMisconfigured
 from engine.settings import Settings
 from engine.text import clean_line
 
@@ -23,7 +24,7 @@ _LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
 _HARMLESS_POSTS = frozenset({"/admin/models/explain", "/admin/models/probe"})
 
 
-class BindRefused(Exception):
+class BindRefused(ApiMisconfigured):
     """The API may not answer at this address; the message says why and what to do."""
 
 

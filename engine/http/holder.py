@@ -6,17 +6,18 @@ from typing import Any
 import psutil
 
 from engine.address import Address
+from engine.http.trouble import ApiTrouble
 from engine.text import clean_line
 
 
-class AddressUnusable(Exception):
+class AddressUnusable(ApiTrouble):
     """This machine cannot answer at an address; the message says why."""
 
     def __init__(self, address: Address, why: str) -> None:
         super().__init__(f"the API cannot answer at {address}: {clean_line(why)}")
 
 
-class PortTaken(Exception):
+class PortTaken(ApiTrouble):
     """Another process answers there; the message says which, as far as this user may know."""
 
     def __init__(self, address: Address, holder: str) -> None:

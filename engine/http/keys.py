@@ -9,13 +9,14 @@ from pathlib import Path
 
 from engine import disk
 from engine.home import Home
+from engine.http.trouble import ApiMisconfigured
 from engine.text import clean_line
 
 _LONGEST = 4096
 _OTHERS = 0o077
 
 
-class KeyTrouble(Exception):
+class KeyTrouble(ApiMisconfigured):
     """A key file is there and cannot serve; the message says why and what to do."""
 
 

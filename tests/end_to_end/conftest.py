@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine import Engine, EngineSnapshot, ModelView, Readiness, load_settings
+from tests.end_to_end.served import Served, environment
 
 ACTOR = "tester@local"
 PATIENCE_S = 60.0
@@ -94,3 +95,22 @@ async def until_readiness(engine: Engine, model_id: str, readiness: Readiness) -
 def describe(model: ModelView) -> str:
     """A model in a line, for a failure message."""
     return f"{model.id}: {model.readiness} strikes={model.strikes} {model.reason} {model.refusal}"
+
+
+Server = Callable[..., Served]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Server]:
+    """Start ``lmx serve`` on a free port; every one started is ended."""
+    started: list[Served] = []
+
+    def start(*arguments: str, **variables: str) -> Served:
+        given = arguments if "--api" in arguments else ("--api", "127.0.0.1:0", *arguments)
+        served = Served(environment(tmp_path, **variables), given)
+        started.append(served)
+        return served
+
+    yield start
+    for served in started:
+        served.close()

@@ -150,6 +150,7 @@ def open_console(tmp_path: Path) -> Iterator[Opener]:
             "LMX_LMSTUDIO": str(tmp_path / "none"),
             "LMX_STARTER": "false",
             "LMX_SPARE": "false",
+            "LMX_API": "127.0.0.1:0",
             "HF_HUB_CACHE": str(tmp_path / "none"),
         }
         terminal = Terminal(base | environment, size, list(arguments))

@@ -94,7 +94,7 @@ def test_a_second_console_says_who_holds_the_home_and_touches_nothing(
 ) -> None:
     simulate("good")
     first = open_console()
-    first.wait_for("good", "unloaded")
+    first.wait_for("good", "unloaded", "api :")
     home = tmp_path / "home"
     before = {p: p.stat().st_mtime_ns for p in home.rglob("*") if p.is_file()}
     second = open_console()

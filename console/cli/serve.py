@@ -1,0 +1,153 @@
+"""``lmx serve``: the engine and its API without a screen; what happens is told on stderr."""
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from console.cli.answer import DONE, REFUSED, USAGE, complain, tell
+from console.cli.release import program_version
+
+if TYPE_CHECKING:
+    from console.outlet import ApiOutlet
+    from engine import Engine, Event, Settings
+
+LOOK_S = 0.2
+"""How often the event log is looked at for more to tell."""
+HURRY_S = 2.0
+"""From the second signal on, this long; what has not ended by then is left behind."""
+
+
+def add_to(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("serve", help="the engine and its API, without a screen")
+    parser.add_argument("--api", metavar="HOST:PORT", type=address, help="where it answers")
+    parser.add_argument(
+        "--readonly", action="store_true", default=argparse.SUPPRESS, help="change nothing"
+    )
+    parser.set_defaults(run=run)
+
+
+def address(text: str) -> str:
+    """An address on the command line."""
+    from engine import parse_address
+
+    try:
+        return str(parse_address(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def run(settings: "Settings", options: argparse.Namespace) -> int:
+    """Serve until a signal; returns the exit code."""
+    from console.outlet import ApiOutlet
+    from engine import Engine, HomeTaken, HomeUnusable
+
+    where = options.api or settings.api
+    if not where:
+        return complain("the setting api is empty; say where with --api HOST:PORT", USAGE)
+    # Who only looks does not load either.
+    engine = Engine(settings.without_preload() if options.readonly else settings)
+    outlet = ApiOutlet(
+        engine, settings, where, readonly=options.readonly, version=program_version()
+    )
+    try:
+        return asyncio.run(_serve(engine, outlet, settings.deadlines.drain_s))
+    except (HomeTaken, HomeUnusable) as error:
+        return complain(str(error), REFUSED)
+
+
+async def _serve(engine: "Engine", outlet: "ApiOutlet", drain_s: float) -> int:
+    from engine import ApiMisconfigured
+
+    ending, hurrying = _listen()
+    teller = asyncio.create_task(_tell_all(engine))
+    code = DONE
+    try:
+        await engine.start()
+        trouble = await outlet.open()
+        if trouble is None:
+            tell(f"serving at http://{engine.snapshot().api}; the docs are at /docs")
+            await ending.wait()
+            tell(f"ending; requests in flight have {drain_s:g} s, or signal again")
+        else:
+            code = complain(
+                str(trouble), USAGE if isinstance(trouble, ApiMisconfigured) else REFUSED
+            )
+            drain_s = 0.0
+    finally:
+        await _end(engine, outlet, drain_s, hurrying)
+        teller.cancel()
+        with suppress(asyncio.CancelledError):
+            await teller
+    return code
+
+
+def _listen() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set the first event at the first signal, the second one at the second."""
+    ending, hurrying = asyncio.Event(), asyncio.Event()
+
+    def heard() -> None:
+        (hurrying if ending.is_set() else ending).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # Under nohup a hang-up is ignored, and stays so.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, heard)
+    return ending, hurrying
+
+
+async def _end(
+    engine: "Engine", outlet: "ApiOutlet", drain_s: float, hurrying: asyncio.Event
+) -> None:
+    """Let requests end, then the engine, then the API, which says to the last who asks that it is
+    ending; after a second signal nothing is waited for beyond ``HURRY_S``."""
+
+    async def in_order() -> None:
+        await engine.stop(drain_s=drain_s)
+        await outlet.close()
+
+    work = asyncio.create_task(in_order())
+    hurry = asyncio.create_task(hurrying.wait())
+    await asyncio.wait({work, hurry}, return_when=asyncio.FIRST_COMPLETED)
+    hurry.cancel()
+    if not work.done():
+        tell("ending at once")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HURRY_S):
+                await asyncio.gather(engine.stop(), asyncio.shield(work))
+    if work.done():
+        work.result()
+
+
+async def _tell_all(engine: "Engine") -> None:
+    """Tell each event of this engine's life as it comes, until cancelled; then the last ones."""
+    after = 0
+    try:
+        while True:
+            after = _tell_new(engine, after)
+            await asyncio.sleep(LOOK_S)
+    finally:
+        _tell_new(engine, after)
+
+
+def _tell_new(engine: "Engine", after: int) -> int:
+    events = engine.events(after)
+    if not after:  # the log remembers earlier lives
+        starts = [event.seq for event in events if event.kind == "engine_started"]
+        events = tuple(event for event in events if starts and event.seq >= starts[-1])
+    for event in events:
+        after = event.seq
+        print(_line(event), file=sys.stderr, flush=True)
+    return after
+
+
+def _line(event: "Event") -> str:
+    when = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(event.ts))
+    about = f"{event.model_id}: " if event.model_id else ""
+    who = f" ({event.actor})" if event.actor not in ("", "engine", "api") else ""
+    return f"{when} {event.level:<5} {event.kind} {about}{event.message}{who}"
