@@ -6,7 +6,7 @@ import pytest
 
 from console.app import LmxApp
 from engine import HomeTaken, HomeUnusable
-from tests.console.scripted import Clock, ScriptedEngine, snapshot_of
+from tests.console.scripted import Call, Clock, ScriptedEngine, snapshot_of
 from tests.console.stage import SIZE, plain, settle, until
 
 Build = Callable[..., LmxApp]
@@ -39,3 +39,33 @@ async def test_any_other_failure_is_a_lasting_banner_and_commands_say_so(console
         await settle(pilot)
         assert "the engine has not started" in plain(app)
         assert not engine.asked("rescan")
+
+
+class RecordedOutlet:
+    """Keeps what was asked of it, in one list with the engine's own calls."""
+
+    def __init__(self, engine: ScriptedEngine) -> None:
+        self._engine = engine
+
+    async def open(self) -> None:
+        self._engine.calls.append(Call("open", "", {}))
+
+    async def close(self, drain_s: float = 1.0) -> None:
+        self._engine.calls.append(Call("close", "", {}))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_the_api_opens_after_the_engine_and_only_in_front_of_one(
+    fails: bool, console: Build
+) -> None:
+    engine = ScriptedEngine()
+    engine.start_error = OSError("no") if fails else None
+    app = console(engine, outlet=RecordedOutlet(engine))
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: bool(engine.asked("open")) or app.trouble is not None)
+        await settle(pilot)
+        app.end()
+        await until(pilot, lambda: bool(engine.asked("close")))
+    called = [call.name for call in engine.calls]
+    assert called[: 1 if fails else 2] == ["start", "open"][: 1 if fails else 2]
+    assert ("open" in called) is not fails
