@@ -38,7 +38,7 @@ def make_app(
         version: Of this program.
     """
     where = address or parse_address(settings.api or "127.0.0.1:0")
-    house = House(engine, settings, keys, where, readonly, Metrics(), version)
+    house = House(engine, settings, keys, where, readonly, Metrics(engine), version)
     app = FastAPI(
         title="Opta-LMX",
         description=_ABOUT,

@@ -3,7 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 
-from engine.face import ChatEnd
+from engine.face import ChatEnd, EngineFace
+from engine.http.gauges import Gauges
 
 MODELS_NAMED = 200
 """Models with figures of their own; the rest share ``other``. A client may ask for any name, and
@@ -17,8 +18,10 @@ _BETWEEN_TOKENS_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 5)
 class Metrics:
     """What ``/metrics`` shows. Handlers tell it of every request's end."""
 
-    def __init__(self) -> None:
+    def __init__(self, engine: EngineFace) -> None:
+        self._engine = engine
         self.registry = CollectorRegistry(auto_describe=False)
+        self.registry.register(Gauges(engine, MODELS_NAMED))
         self._named: set[str] = set()
         self._requests = Counter(
             "lmx_requests",
@@ -55,7 +58,7 @@ class Metrics:
             code: ``ok``, ``cancelled``, or the code of the Decision it was refused with.
             end: The end of its answer, if it was answered at all.
         """
-        name = self._label(model, known=end is not None)
+        name = self._label(model)
         self._requests.labels(name, code).inc()
         if end is None:
             return
@@ -67,14 +70,15 @@ class Metrics:
 
     def tokens_came(self, model: str, gap_s: float) -> None:
         """Tokens were delivered ``gap_s`` seconds after the ones before them."""
-        self._between.labels(self._label(model, known=True)).observe(gap_s)
+        self._between.labels(self._label(model)).observe(gap_s)
 
     def page(self) -> bytes:
         """The text Prometheus scrapes."""
         return generate_latest(self.registry)
 
-    def _label(self, model: str, *, known: bool) -> str:
+    def _label(self, model: str) -> str:
         if model not in self._named:
+            known = self._engine.snapshot().model(model) is not None
             if not known or len(self._named) >= MODELS_NAMED:
                 return UNKNOWN_MODEL
             self._named.add(model)
