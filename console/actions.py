@@ -115,7 +115,7 @@ async def release(app: "LmxApp", selection: Selection) -> None:
     from console.modals.confirm import ConfirmDialog
 
     model = _model(selection)
-    case = next((q for q in selection.snapshot.quarantine if q.model_id == model.id), None)
+    case = selection.snapshot.case(model.id)
     early = case is not None and case.eligible_at > app.clock()
     if case is not None and (early or case.held):
         lines = [f"Quarantined: {reason_words(case.reason) or 'no reason kept'}."]

@@ -16,9 +16,10 @@ REQUESTS = "requests"
 EXPLAIN = "explain"
 HELP = "help"
 CHAT = "chat"
+PROMPT = "prompt"
 
 _MODEL = (DASHBOARD, DETAIL)
-_LISTS = (DASHBOARD, DETAIL, REGISTRY, LOG, REQUESTS, EXPLAIN)
+_LISTS = (DASHBOARD, DETAIL, REGISTRY, LOG, REQUESTS, EXPLAIN, PROMPT)
 _ALL = (*_LISTS, HELP, CHAT)
 _LIVE = (Readiness.ADMITTED, Readiness.LOADING, Readiness.CANARY_PENDING, Readiness.ROUTABLE)
 
@@ -244,6 +245,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("settings", "ctrl+o", "settings", "Temperature, length and system prompt", (CHAT,),
             group="Chat"),
     Command("copy_answer", "f6", "copy answer", "Copy the last answer", (CHAT,), group="Chat"),
+    Command("prompt", "f7", "prompt", "The prompt as the model reads it, special tokens included",
+            (CHAT,), group="Chat"),
     Command("interrupt", "ctrl+c", "cancel answer", "End the answer that is being written",
             (CHAT,), group="Chat"),
 )  # fmt: skip

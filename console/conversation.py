@@ -154,18 +154,38 @@ class Conversation:
     def turns(self) -> tuple[ChatTurn, ...]:
         """What the model is sent: the system prompt, every exchange that was answered, and the
         one in progress. A question it was refused or died on is not put to it again."""
-        turns = [ChatTurn("system", self.system)] if self.system.strip() else []
+        turns = self._opening()
         for exchange in self.exchanges:
             if exchange.running:
                 turns.append(ChatTurn("user", exchange.question))
-            elif exchange.decision is None and not exchange.trouble and exchange.raw:
-                turns.append(ChatTurn("user", exchange.question))
-                turns.append(ChatTurn("assistant", "".join(exchange.raw)))
+            else:
+                turns += _answered(exchange)
         return tuple(turns)
+
+    def prompt_turns(self, draft: str = "") -> tuple[ChatTurn, ...]:
+        """What the model would be sent with this draft; without one, what it was sent last, also
+        where it was refused or died on it: that is when the prompt is wanted most."""
+        turns = self._opening()
+        for exchange in self.exchanges if draft else self.exchanges[:-1]:
+            turns += _answered(exchange)
+        if draft or self.exchanges:
+            turns.append(ChatTurn("user", draft or self.exchanges[-1].question))
+        return tuple(turns)
+
+    def _opening(self) -> list[ChatTurn]:
+        return [ChatTurn("system", self.system)] if self.system.strip() else []
 
     def last_answer(self) -> str:
         """The newest answer that has any words, safe to copy."""
         return next((e.answer for e in reversed(self.exchanges) if e.shown), "")
+
+
+def _answered(exchange: Exchange) -> list[ChatTurn]:
+    """Question and answer of an exchange that came to a good end; nothing of any other."""
+    if exchange.running or exchange.decision is not None or exchange.trouble or not exchange.raw:
+        return []
+    answer = ChatTurn("assistant", "".join(exchange.raw))
+    return [ChatTurn("user", exchange.question), answer]
 
 
 def transcript(conversation: Conversation, width: int, glyphs: Glyphs, now: float) -> list[Line]:

@@ -10,7 +10,7 @@ from console.report import EVIDENCE_LIMIT, decision_lines
 from console.rows import speed_text
 from console.status import LIVE, OVERRIDE, SIGNS, SIMULATED, Glyphs, sign_of, state_text
 from console.units import bar_text, clock_text, size_text, span_text
-from console.wording import ON_PROBATION, PROBATION, codes_of, reason_words
+from console.wording import ON_PROBATION, PROBATION, codes_of, drain_words, reason_words
 from engine import Evidence, ModelView, QuarantineView, Readiness, Transition
 
 _MEASURE = 78
@@ -100,6 +100,8 @@ def _state(model: ModelView, now: float, glyphs: Glyphs, width: int) -> list[Lin
     text = safe(": ".join(part for part in told if part), glyphs, limit=1000)
     if text:
         lines += paragraph(text, width, "warn", indent=3)
+    if draining := drain_words(model, now):
+        lines += paragraph(draining, width, "busy", indent=3)
     if model.probation:
         again = f"{ON_PROBATION}: its next failure, or an unload, puts it back into quarantine"
         lines += paragraph(again, width, "warn", indent=3)

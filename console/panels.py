@@ -7,8 +7,14 @@ from dataclasses import replace
 from console.line import Cell, Line, cut, left, shorten, spread, tidy, width_of
 from console.paragraph import wrap
 from console.status import LIVE, SIMULATED, STEP_SIGNS, Glyphs
-from console.units import clock_text, ms_text, rate_text, span_text
-from console.wording import ON_PROBATION, broke_probation, reason_words, version_words
+from console.units import clock_text, ms_text, rate_text
+from console.wording import (
+    ON_PROBATION,
+    broke_probation,
+    reason_words,
+    release_words,
+    version_words,
+)
 from engine import (
     CanaryStep,
     CanaryView,
@@ -189,12 +195,7 @@ def _case_lines(
         reason = last.requests[0] if last.requests else last.detail or reason
     if broke_probation(case) and ON_PROBATION not in reason:
         reason = f"{ON_PROBATION}: {reason}"
-    if case.held:
-        may = "held by an operator; release (r)"
-    elif case.eligible_at > now:
-        may = f"you may release (r) in {span_text(case.eligible_at - now)}"
-    else:
-        may = "you may release it now (r)"
+    may = release_words(case, now)
     text = tidy(reason, ascii_only=ascii_only)
     return [
         first,

@@ -14,8 +14,15 @@ from console.paragraph import wrap
 from console.rows import heading, model_row
 from console.status import LIVE, SIGNS, SIMULATED, Glyphs, sign_of
 from console.units import bar_text, clock_text, size_text, span_text
-from console.wording import ON_PROBATION, codes_of, reason_words, version_words
-from engine import Backend, EngineSnapshot, Event, ModelView, Notice, Readiness
+from console.wording import (
+    ON_PROBATION,
+    codes_of,
+    drain_words,
+    reason_words,
+    release_words,
+    version_words,
+)
+from engine import Backend, EngineSnapshot, Event, ModelView, Notice, QuarantineView, Readiness
 
 STALE_S = 3.0
 """Silence of the engine after which nothing on screen counts as live."""
@@ -120,7 +127,7 @@ def beat(snapshot: EngineSnapshot) -> Hashable:
     models = tuple(
         (
             *(m.id, m.readiness, m.version, m.refusal, m.strikes, m.override, m.probation),
-            *(m.draining, m.retry_at, m.reason, m.stage, m.chat),
+            *(m.draining, m.draining and m.requests, m.retry_at, m.reason, m.stage, m.chat),
             m.canary and tuple((s.name, s.result) for s in m.canary.steps),
             m.canary and m.canary.passed,
         )
@@ -150,7 +157,7 @@ def present(snapshot: EngineSnapshot, options: ViewOptions) -> Picture:
         ids=tuple(model.id for model in models),
         heading=heading(options.width),
         rows=rows,
-        note=note_lines(chosen, options),
+        note=note_lines(chosen, options, snapshot.case(options.selected or "")),
         models_title=f"Models {len(models)}/{len(snapshot.models)}" if options.filter else "Models",
         models_subtitle=f"filter: {tidy(options.filter, limit=30)}" if options.filter else "",
         canary_title=canary_title(chosen, side, glyphs),
@@ -178,10 +185,15 @@ def _empty(snapshot: EngineSnapshot, options: ViewOptions) -> Line:
                      options.width, options.glyphs.ellipsis), "dim"),)  # fmt: skip
 
 
-def note_lines(model: ModelView | None, options: ViewOptions) -> tuple[Line, ...]:
+def note_lines(
+    model: ModelView | None, options: ViewOptions, case: QuarantineView | None = None
+) -> tuple[Line, ...]:
     """Two lines about the selected model: what is wrong and the remedy, or what it is and where.
 
     The id is given whole here, since its row may have had to shorten it.
+
+    Args:
+        case: Its quarantine, if it is in one.
     """
     if model is None:
         return ()
@@ -213,9 +225,12 @@ def note_lines(model: ModelView | None, options: ViewOptions) -> tuple[Line, ...
     reason = reason_words(model.reason, model.strike_limit)
     if model.readiness is Readiness.QUARANTINED:
         remedy = model.refusal.remedy if model.refusal is not None else ""
+        may = release_words(case, options.now) if case is not None else ""
         return say("warn", f"{codes}: {reason}" if reason else codes), (
-            say("warn", remedy) if remedy else facts
+            say("warn", may, remedy) if may or remedy else facts
         )
+    if draining := drain_words(model, options.now):
+        return say("busy", draining), facts
     if reason:
         died = "worker died: " if model.retry_at is not None else ""
         return say("warn", died + reason), facts

@@ -114,6 +114,8 @@ def state_text(model: ModelView, now: float) -> str:
     sign = sign_of(model)
     if sign.word == "back-off" and model.retry_at is not None:
         return f"{sign.word} {span_text(model.retry_at - now)}"
+    if sign.word == "draining" and model.drain_until is not None and model.requests:
+        return f"{sign.word} {span_text(model.drain_until - now)}"
     if sign.word == "refused" and model.refusal is not None:
         code = model.refusal.code
         return f"{sign.word}: {SHORT_CODES.get(code, code.replace('_', ' '))}"

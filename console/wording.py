@@ -3,6 +3,7 @@
 import re
 
 from console.line import cut, tidy
+from console.units import span_text
 from engine import Code, ModelView, QuarantineView, Readiness
 
 _CRASH_LOOP = re.compile(r"^crash_loop:(\d+)\s*")
@@ -39,6 +40,20 @@ def version_words(version: str, width: int, mark: str = "…") -> str:
     return f"{cut(name, room, mark)} {number}" if blank and room >= 2 else cut(text, width, mark)
 
 
+def drain_words(model: ModelView, now: float) -> str:
+    """What a drain waits for and until when; empty where there is none."""
+    if not model.draining:
+        return ""
+    if not model.requests:
+        return "draining: its last request has ended, its worker is about to"
+    left = "1 request is" if model.requests == 1 else f"{model.requests} requests are"
+    if model.drain_until is None:
+        return f"draining: {left} left"
+    if model.drain_until <= now:
+        return f"draining: {left} being cancelled"
+    return f"draining: {left} left, cancelled in {span_text(model.drain_until - now)}"
+
+
 def codes_of(model: ModelView) -> tuple[Code, ...]:
     """The contract's codes that say why a model gets no traffic, the first cause first.
 
@@ -61,6 +76,15 @@ def _canary_failed(model: ModelView) -> bool:
     if model.canary is not None and model.canary.passed is False:
         return True
     return model.evidence is not None and model.evidence.cause.startswith("canary:")
+
+
+def release_words(case: QuarantineView, now: float) -> str:
+    """When an operator may release it, with the countdown of its cool-down."""
+    if case.held:
+        return "held by an operator; release (r)"
+    if case.eligible_at > now:
+        return f"you may release (r) in {span_text(case.eligible_at - now)}"
+    return "you may release it now (r)"
 
 
 def broke_probation(case: QuarantineView) -> bool:

@@ -342,6 +342,11 @@ class Engine:
         request = Request(turns, options or ChatOptions(), client, prompt, lane, trusted=trusted)
         return self._reception.ask(model_id, request)
 
+    async def render(self, model_id: str, turns: Sequence[ChatTurn]) -> str:
+        """The prompt a routable model would be given for a conversation."""
+        self._must_serve()
+        return await self._reception.render(model_id, turns)
+
     def resolve(self, name: str) -> str:
         """The id of the model that answers to a name, an alias or ``provider/model``."""
         self._must_serve()

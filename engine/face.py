@@ -295,6 +295,16 @@ class EngineFace(Protocol):
         """
         ...
 
+    async def render(self, model_id: str, turns: Sequence[ChatTurn]) -> str:
+        """The prompt a routable model would be given for a conversation, by its own template.
+
+        Nothing is generated, and nothing is counted as a request.
+
+        Raises:
+            EngineError: it is not routable, or its template refuses or does not end.
+        """
+        ...
+
     def resolve(self, name: str) -> str:
         """The id of the model that answers to a name, an alias or ``provider/model``.
 

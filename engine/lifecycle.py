@@ -78,12 +78,16 @@ class Lifecycle:
                 wait already.
             ProtocolError: the request is too long to send.
         """
+        return self.traffic.submit(
+            self.worker(), frame, client, lane=lane, deadline_s=deadline_s, trusted=trusted
+        )
+
+    def worker(self) -> Supervisor:
+        """The worker that serves. Raises EngineError: it is not routable, or drains."""
         view = self.model.view
         if self._worker is None or view.draining or view.readiness is not Readiness.ROUTABLE:
             raise EngineError(not_ready(view))
-        return self.traffic.submit(
-            self._worker, frame, client, lane=lane, deadline_s=deadline_s, trusted=trusted
-        )
+        return self._worker
 
     def cancel(self, request_id: str) -> None:
         """Cancel one request in flight."""
@@ -356,13 +360,13 @@ class Lifecycle:
         await asyncio.shield(self._ending)
 
     async def _finish(self, drain_s: float, leave: Callable[[], None]) -> None:
-        self.model.change(draining=True)
+        self.model.change(draining=True, drain_until=self._services.clock() + drain_s)
         if self._worker is not None:
             await self.traffic.drain(drain_s)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
-        self.model.change(draining=False)
+        self.model.change(draining=False, drain_until=None)
         try:
             leave()
         finally:

@@ -23,6 +23,7 @@ BLANK: dict[str, object] = {
     "override": False,
     "probation": False,
     "draining": False,
+    "drain_until": None,
     "context": None,
     "idle_since": None,
     "tokens_per_second": None,

@@ -9,6 +9,7 @@ from engine.face import ChatOptions, ChatTurn, Lane
 from engine.lifecycle import Lifecycle
 from engine.model import not_ready, unknown
 from engine.question import framed, too_large
+from engine.rendering import rendered
 from engine.services import Services
 from engine.text import clean_line
 from engine.types import Readiness
@@ -97,11 +98,7 @@ class Reception:
         Raises:
             EngineError: there is none, it may not be asked, or the request cannot be run.
         """
-        model_id = self.resolve(name)
-        life = self._lives.get(model_id)
-        if life is None or self._quarantined(model_id):
-            view = self._services.board.models[model_id].view
-            raise EngineError(self.why_not(model_id) or not_ready(view))
+        life = self._life(name)
         frame = framed(self._new_id(), request.turns, request.options, request.prompt)
         try:
             return life.chat(
@@ -113,6 +110,24 @@ class Reception:
             )
         except ProtocolError as error:
             raise EngineError(too_large(str(error))) from error
+
+    async def render(self, name: str, turns: Sequence[ChatTurn]) -> str:
+        """The prompt the model of this name would be given; see :func:`rendered`.
+
+        Raises:
+            EngineError: there is none, it may not be asked, or this cannot be rendered.
+        """
+        worker = self._life(name).worker()
+        limit = self._services.settings.deadlines.template_s
+        return await rendered(worker, self._new_id(), turns, limit)
+
+    def _life(self, name: str) -> Lifecycle:
+        model_id = self.resolve(name)
+        life = self._lives.get(model_id)
+        if life is None or self._quarantined(model_id):
+            view = self._services.board.models[model_id].view
+            raise EngineError(self.why_not(model_id) or not_ready(view))
+        return life
 
     def _deadline_s(self, options: ChatOptions) -> float:
         limit = self._services.settings.deadlines.request_s

@@ -282,6 +282,8 @@ class ModelView:
     retry_at: float | None = None
     """When the next restart is due, while a back-off runs."""
     draining: bool = False
+    drain_until: float | None = None
+    """When the requests that are still in flight are cancelled, while it drains."""
     unclean: bool = False
     """The machine went down while it was loaded; it is not loaded again by itself."""
     chat: bool = True
@@ -388,3 +390,7 @@ class EngineSnapshot:
     def model(self, model_id: str) -> ModelView | None:
         """The row with this id, or None."""
         return next((m for m in self.models if m.id == model_id), None)
+
+    def case(self, model_id: str) -> QuarantineView | None:
+        """The quarantine of this model, or None."""
+        return next((c for c in self.quarantine if c.model_id == model_id), None)

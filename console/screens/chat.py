@@ -18,6 +18,7 @@ from console.line import Cell, Line, shorten, tidy
 from console.modals.fields import FieldError, number_of
 from console.screens.composer import Composer
 from console.screens.page import Drawing, Page, Sheet
+from console.screens.prompt import PromptScreen
 from console.status import state_text
 from console.widgets.footer import FooterLine
 from console.widgets.header import HeaderLine
@@ -52,6 +53,7 @@ class ChatScreen(Page):
         Binding("escape", "app.command('back')", "back", id="chat.back", show=False),
         Binding("f1", "app.command('help')", "help", id="chat.help", show=False),
         Binding("f6,y", "copy_answer", "copy", id="chat.copy", show=False),
+        Binding("f7", "app.command('prompt')", "prompt", id="chat.prompt", show=False),
         Binding("ctrl+o", "app.command('settings')", "settings", id="chat.settings", show=False),
         Binding("ctrl+p", "app.command_palette", "palette", id="chat.palette", show=False),
         Binding("up,k", "scroll('up')", "up", id="chat.up", show=False),
@@ -62,10 +64,10 @@ class ChatScreen(Page):
         Binding("end,G", "scroll('last')", "last", id="chat.last", show=False),
     ]
     KEYS = (
-        ("enter", "send"),
         ("ctrl+j", "new line"),
         ("ctrl+o", "settings"),
         ("f6", "copy"),
+        ("f7", "prompt"),
     )
     where = CHAT
 
@@ -262,6 +264,18 @@ class ChatScreen(Page):
         opened = row.has_class("-open")
         self.query_one("#temperature" if opened else "#composer").focus()
 
+    def command_prompt(self) -> None:
+        """Show the prompt the draft would become, or without one the last question's."""
+        with suppress(FieldError):
+            self._read_settings()
+        draft = self.query_one(Composer).text.strip("\n")
+        turns = self.conversation.prompt_turns(draft if draft.strip() else "")
+        if any(turn.role == "user" for turn in turns):
+            asked = not draft.strip()
+            self.app.push_screen(PromptScreen(self.target_id or "", turns, asked=asked))
+        else:
+            self.lmx.report("write something first: there is no prompt yet", "warn")
+
     def command_copy_answer(self) -> None:
         """The palette's way to copy."""
         self.action_copy_answer()
@@ -277,6 +291,10 @@ class ChatScreen(Page):
             self.lmx.copy(text)
         else:
             self.lmx.report("nothing to copy yet", "warn")
+
+    @on(Composer.Prompted)
+    def _prompted(self) -> None:
+        self.lmx.action_command("prompt")
 
     @on(Composer.Copied)
     def _copied(self) -> None:

@@ -25,6 +25,9 @@ class Composer(TextArea):
     class Copied(Message):
         """The key that copies the last answer."""
 
+    class Prompted(Message):
+        """The key that shows the prompt."""
+
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         super().__init__(
             id=id,
@@ -50,6 +53,8 @@ class Composer(TextArea):
                 await self.app.run_action("interrupt")
         elif event.key == "f6":
             self.post_message(self.Copied())
+        elif event.key == "f7":
+            self.post_message(self.Prompted())
         else:
             return
         event.stop()

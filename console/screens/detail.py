@@ -59,7 +59,7 @@ class DetailScreen(Page):
         if model is None:
             gone: Line = (Cell(" this model is no longer in the catalog", "warn"),)
             return Drawing(title, [gone])
-        case = next((q for q in snapshot.quarantine if q.model_id == model_id), None)
+        case = snapshot.case(model_id)
         told = dossier_of(model, case, width, now, glyphs)
         self._places = told.places
         return Drawing(title, told.lines)

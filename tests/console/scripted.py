@@ -238,6 +238,10 @@ class ScriptedEngine:
     async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         self._note("hold", model_id, actor=actor, expect=expect)
 
+    async def render(self, model_id: str, turns: Sequence[ChatTurn]) -> str:
+        self._note("render", model_id, turns=tuple(turns))
+        return "".join(f"<|{turn.role}|>\n{turn.content}</s>\n" for turn in turns)
+
     def resolve(self, name: str) -> str:
         return name
 
