@@ -45,7 +45,7 @@ def ask(house: House, name: str, asker: Asker, translate: Translate) -> Feed:
         try:
             return await _open(house, name, asker, translate)
         except EngineError as error:
-            house.metrics.request_ended(name, error.decision.code.value)
+            house.metrics.request_ended(_known(house, name), error.decision.code.value)
             raise
 
     return Feed(
@@ -53,6 +53,14 @@ def ask(house: House, name: str, asker: Asker, translate: Translate) -> Feed:
         on_gap=lambda choice, gap_s: house.metrics.tokens_came(choice.view.id, gap_s),
         on_close=lambda choices: _account(house, choices),
     )
+
+
+def _known(house: House, name: str) -> str:
+    """The catalog's id for a name; the name itself where it means nothing."""
+    try:
+        return house.engine.resolve(name)
+    except EngineError:
+        return name
 
 
 async def _open(house: House, name: str, asker: Asker, translate: Translate) -> Sequence[Choice]:

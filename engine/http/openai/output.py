@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 from engine.dialect import CallArguments, CallBegun, Piece, Thought, Words
@@ -84,7 +85,7 @@ class Output:
             **self._identity,
             "status": status,
             "model": self._model,
-            "output": [dict(item) for item in self._items],
+            "output": list(self._items),
             "error": None,
             "incomplete_details": {"reason": "max_output_tokens"}
             if status == "incomplete"
@@ -131,7 +132,7 @@ class Output:
             events = self._add_item(kind, "rs", {"summary": [], "content": []})
         self._items[-1]["content"].append(part)
         place = self._place(content=True)
-        events.append(self._event("response.content_part.added", **place, part=dict(part)))
+        events.append(self._event("response.content_part.added", **place, part=part))
         return events
 
     def _add_item(self, kind: str, prefix: str, fields: dict[str, Any]) -> list[Event]:
@@ -159,7 +160,7 @@ class Output:
             events.append(self._event(done, **place, text=part["text"], **more))
             events.append(self._event("response.content_part.done", **place, part=part))
         place = {"output_index": len(self._items) - 1}
-        events.append(self._event("response.output_item.done", **place, item=dict(item)))
+        events.append(self._event("response.output_item.done", **place, item=item))
         return events
 
     def _place(self, *, content: bool = False) -> dict[str, Any]:
@@ -168,7 +169,8 @@ class Output:
 
     def _event(self, kind: str, **fields: Any) -> Event:
         self._number += 1
-        return {"type": kind, "sequence_number": self._number, **fields}
+        # As it stands now: the items go on growing before the event is written.
+        return {"type": kind, "sequence_number": self._number, **deepcopy(fields)}
 
 
 def _usage(figures: dict[str, Any]) -> dict[str, Any]:

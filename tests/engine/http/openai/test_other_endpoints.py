@@ -38,7 +38,10 @@ async def test_a_response_is_whole_and_so_is_its_stream(
     assert [event.sequence_number for event in events] == list(range(len(events)))
     text = "".join(e.delta for e in events if e.type == "response.output_text.delta")
     assert text == "yes."
-    assert kinds.count("response.output_item.added") == 2
+    added = [e.item for e in events if e.type == "response.output_item.added"]
+    assert [item.content for item in added] == [[], []]
+    done = [e.item.content[0].text for e in events if e.type == "response.output_item.done"]
+    assert done == ["hm", "yes."]
     assert kinds.count("response.output_item.done") == 2
 
 
