@@ -5,6 +5,7 @@ imports mlx or transformers.
 """
 
 from engine.dialect.opening import forced_opening
+from engine.dialect.parsers import prepare
 from engine.dialect.pieces import CallArguments, CallBegun, Piece, Thought, Words
 from engine.dialect.splitter import Splitter
 
@@ -16,4 +17,5 @@ __all__ = [
     "Thought",
     "Words",
     "forced_opening",
+    "prepare",
 ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from starlette.requests import Request
 
+from engine.dialect import prepare
 from engine.errors import Code, EngineError
 from engine.face import ChatOptions, ChatStream, Lane, LoadOptions
 from engine.http.house import House
@@ -69,6 +70,7 @@ async def _open(house: House, name: str, asker: Asker, translate: Translate) -> 
     view = _view(house, model_id)
     if house.settings.autoload and view.readiness is not Readiness.ROUTABLE:
         view = await _loaded(house, view, asker)
+    await prepare(view.tool_format)
     choices: list[Choice] = []
     try:
         for index, wish in enumerate(translate(view)):

@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.dialect.coercion import coerce
@@ -115,12 +115,13 @@ def test_a_text_from_markup_may_be_anything_its_schema_allows(
     assert coerce({"a": value}, tool, untyped=True) == {"a": expected}
 
 
+texts = st.text(max_size=8) | st.sampled_from(["5", "true", "null", "[1]", '{"a": "1"}', "5.0"])
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
-    | st.sampled_from(["5", "true", "null", "[1]", '{"a": "1"}', "5.0"]),
+    st.none() | st.booleans() | numbers | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner),
     max_leaves=8,
-)  # fmt: skip
+)
 names = st.sampled_from(["string", "integer", "number", "boolean", "null", "object", "array"])
 schemas = st.recursive(
     st.one_of(
@@ -141,11 +142,13 @@ schemas = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(values, schemas, st.booleans())
 def test_no_value_and_no_schema_can_make_it_fail(value: Any, schema: Any, untyped: bool) -> None:
     json.dumps(coerce(value, schema, untyped=untyped), allow_nan=False)
 
 
+@settings(deadline=None)
 @given(values, schemas)
 def test_what_fits_is_left_alone(value: Any, schema: Any) -> None:
     once = coerce(value, schema)

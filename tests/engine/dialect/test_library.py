@@ -92,3 +92,18 @@ def test_a_broken_parser_costs_its_format_and_nothing_else(tmp_path: Path, sourc
 @pytest.mark.parametrize("name", ["", ".", "..", "../glm47", "__init__", "glm47.py", "a" * 99, "é"])
 def test_a_name_that_is_none_opens_no_file(name: str) -> None:
     assert foreign_parser(name) is None
+
+
+def test_a_parser_is_prepared_beside_the_event_loop() -> None:
+    said = run(
+        "import asyncio, threading\n"
+        "from engine.dialect import prepare\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'regex': print(threading.current_thread() is threading.main_thread())\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "asyncio.run(prepare('minimax_m2'))\n"
+        "from engine.dialect.parsers import parser_for\n"
+        "assert parser_for('minimax_m2')\n"
+    )
+    assert said == {"False"}

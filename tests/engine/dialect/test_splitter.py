@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.dialect import CallArguments, CallBegun, Thought, Words, forced_opening
@@ -105,6 +105,7 @@ def test_an_output_cut_short_loses_nothing_and_says_no_half_tag_before_its_end(n
             assert late.words == text[:length]
 
 
+@settings(deadline=None)
 @given(st.data(), texts, st.sampled_from(FORMATS), pairs, st.booleans(), st.booleans())
 def test_no_text_is_told_differently_in_another_chunking(
     data: st.DataObject,
@@ -128,6 +129,7 @@ def test_no_text_is_told_differently_in_another_chunking(
     assert all(pieces == made[0] for pieces in made)
 
 
+@settings(deadline=None)
 @given(texts.filter(lambda text: not text.lstrip().startswith(("<t", "</t", "<"))))
 def test_without_tools_and_thinking_the_text_is_left_as_it_is(text: str) -> None:
     assert told(split(splitter("minimax_m2", tools=(), thinking=None), [text])).words == text
