@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from engine.http.trouble import ApiMisconfigured, ApiTrouble
     from engine.inspection import Inspection
     from engine.manner import with_defaults
+    from engine.memory import Memory
     from engine.registry import RegistryTrouble, Tally
     from engine.settings import Settings, SettingsError, load_settings
     from engine.text import clean, clean_line
@@ -83,6 +84,7 @@ _ROOMS = {
     "engine.http.trouble": ("ApiMisconfigured", "ApiTrouble"),
     "engine.inspection": ("Inspection",),
     "engine.manner": ("with_defaults",),
+    "engine.memory": ("Memory",),
     "engine.registry": ("RegistryTrouble", "Tally"),
     "engine.settings": ("Settings", "SettingsError", "load_settings"),
     "engine.text": ("clean", "clean_line"),
@@ -148,6 +150,7 @@ __all__ = [
     "Inspection",
     "Lane",
     "LoadOptions",
+    "Memory",
     "MemoryEstimate",
     "MemoryView",
     "Merged",

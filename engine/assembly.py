@@ -16,7 +16,7 @@ from engine.intake import Intake
 from engine.intents import Intents, boot_id
 from engine.inventory import Inventory
 from engine.lifecycle import Lifecycle
-from engine.memory import Budget, default_budget, machine_memory
+from engine.memory import Budget, Memory, default_budget
 from engine.model import Model
 from engine.performance import Performance
 from engine.preload import Preload
@@ -58,6 +58,7 @@ def assemble(
     clock: Callable[[], float],
     new_id: Callable[[], str],
     placement: Placement,
+    machine: Callable[[], Memory],
     lives: Mapping[str, Lifecycle],
     retire: Callable[[str], object],
     release: Callable[[str], object],
@@ -66,6 +67,7 @@ def assemble(
     """Open the home's files and wire everything. Blocks on the disk; run it off the loop.
 
     Args:
+        machine: The machine's memory now.
         lives: The live models, as the engine keeps them.
         retire: Unloads a model that has been idle for its keep-alive.
         release: Releases a quarantined model whose cool-down is over.
@@ -76,7 +78,7 @@ def assemble(
     announcer = Announcer(settings, host_name())
     events = EventLog(home.events, clock, settings.events_kept, on_add=announcer.offer)
     signatures, complaint = load_signatures(settings.signatures)
-    budget = Budget(default_budget(settings.memory_gb), lambda: machine_memory().available)
+    budget = Budget(default_budget(settings.memory_gb), lambda: machine().available)
     services = Services(
         settings=settings,
         clock=clock,
@@ -87,7 +89,7 @@ def assemble(
         quarantine=Quarantine(state, settings.quarantining, clock),
         intents=Intents(state, clock, boot_id()),
         budget=budget,
-        reclaim=Reclaim(budget, board, events, machine_memory),
+        reclaim=Reclaim(budget, board, events, machine),
         spares=Spares(placement, settings.deadlines, keep=settings.spare),
         performance=Performance(clock),
         suspects=Suspects(state, clock),
@@ -101,7 +103,7 @@ def assemble(
             budget=services.budget.total,
             reserved=sum(services.budget.reserved.values()),
             lost=services.budget.lost,
-            available=machine_memory().available,
+            available=machine().available,
         )
 
     def moved(model: Model) -> None:

@@ -21,6 +21,7 @@ from engine.face import ChatOptions, ChatTurn, Lane, LoadOptions
 from engine.frontdesk import FrontDesk
 from engine.home import Home
 from engine.lifecycle import Lifecycle
+from engine.memory import Memory, machine_memory
 from engine.model import BLANK, Model, decided_on, not_ready, shutting_down
 from engine.overview import filled
 from engine.preload import ACTOR as PRELOAD
@@ -46,11 +47,13 @@ class Engine:
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
         placement: Placement | None = None,
+        machine: Callable[[], Memory] = machine_memory,
     ) -> None:
         self.settings = settings or load_settings()
         self._clock = clock
         self._new_id = new_id
         self._placement = placement
+        self._machine = machine
         self._home = Home(self.settings.home, clock=clock)
         self._board = Board(clock, self._fill)
         self.desk = FrontDesk(
@@ -103,6 +106,7 @@ class Engine:
             clock=self._clock,
             new_id=self._new_id,
             placement=self._placement or LocalPlacement(),
+            machine=self._machine,
             lives=self._lives,
             retire=lambda model_id: self._spawn(self.unload(model_id, actor="idle timeout")),
             release=lambda model_id: self._spawn(self._release_by_itself(model_id)),

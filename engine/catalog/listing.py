@@ -160,7 +160,7 @@ def simulated_entry(path: Path, root: Path, root_kind: str) -> CatalogEntry:
         root=root,
         root_kind=root_kind,
         weight_bytes=script.weight_bytes if script else 0,
-        architecture="simulated",
+        architecture=clean_line(script.architecture) if script else "simulated",
         context_trained=script.context if script else None,
         simulated_version=clean_line(script.backend_version) if script else "",
     )

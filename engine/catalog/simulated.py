@@ -83,6 +83,8 @@ class SimulatedScript(BaseModel):
     """What it pretends to weigh, in 10^9 bytes; nothing like it is allocated."""
     load_seconds: float = Field(default=0.5, ge=0, le=86_400, allow_inf_nan=False)
     tokens_per_second: float = Field(default=40.0, gt=0, le=1_000_000, allow_inf_nan=False)
+    architecture: str = Field(default="simulated", min_length=1, max_length=64)
+    """What it says it is; a runtime signature may name it."""
     context: int = Field(default=8192, ge=1, le=100_000_000)
     say: tuple[str, ...] = Field(default=("It", " works", "."), min_length=1, max_length=100_000)
     """One text per step, repeated if the request wants more."""
