@@ -117,7 +117,7 @@ class Inventory:
         decision = quarantine.decision(model.key, model.id)
         if decision is None:
             why = "was quarantined with other files or on another backend version"
-            model.recall(Readiness.UNLOADED, strikes=0, reason=why)
+            model.recall(Readiness.UNLOADED, strikes=0, reason=why, refusal=None)
             return
         evidence = quarantine.evidence(model.key)
         model.recall(

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from console.cli import canary, doctor, explanation, models, registry, screen, serve
+from console.cli import canary, demo, doctor, explanation, models, registry, screen, serve
 from console.cli.answer import DONE, USAGE, complain
 from console.cli.release import program_version
 
@@ -33,6 +33,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lmx {program_version()}")
     screen.add_to(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for noun in (serve, models, explanation, canary, registry, doctor):
+    for noun in (serve, models, explanation, canary, registry, doctor, demo):
         noun.add_to(commands)
     return parser

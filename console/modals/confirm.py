@@ -72,7 +72,7 @@ class ConfirmDialog(Dialog[bool]):
         for text in self._text:
             lines += paragraph(safe(text, self.glyphs, limit=2000), self.inner)
         lines += self.changed_lines()
-        self.query_one(Body).fit(lines, self.app.size.height - 6)
+        self.query_one(Body).fit(lines, self.tallest - 6)
         confirm = self.query_one("#confirm", Button)
         if confirm.disabled is not bool(self.changed):
             confirm.disabled = bool(self.changed)

@@ -96,6 +96,11 @@ class Dialog(ModalScreen[Answer]):
         """Columns inside the box."""
         return max(min(self.WIDTH, self.app.size.width - 4) - 4, 20)
 
+    @property
+    def tallest(self) -> int:
+        """Rows the box may take: the terminal's, less those a style sheet keeps free above it."""
+        return self.app.size.height - self.query_one("#box").styles.margin.height
+
     def box(self) -> Vertical:
         """The frame; a subclass composes into it."""
         frame = Vertical(id="box")

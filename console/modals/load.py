@@ -210,7 +210,7 @@ class LoadDialog(Dialog[LoadOptions | None]):
         about = self._about()
         lines = self._below()
         self.query_one("#about", Body).fit(about, len(about))
-        self.query_one("#body", Body).fit(lines, self.app.size.height - 11)
+        self.query_one("#body", Body).fit(lines, self.tallest - 11)
         self.query_one("#load", Button).disabled = bool(self.changed)
 
     def _about(self) -> list[Line]:

@@ -133,7 +133,7 @@ class OverrideDialog(Dialog[LoadOptions | None]):
             lines += paragraph(safe(self._wrong, self.glyphs), width, "bad")
         lines += self.changed_lines()
         rows = 0 if self.hopeless else 1 + bool(self.memory)
-        room = self.app.size.height - 4 - rows
+        room = self.tallest - 4 - rows
         body = self.query_one("#body", Body)
         body.fit(lines, room)
         self.mark(f"{len(lines)} lines, up and down scroll" if len(lines) > room else "")

@@ -78,7 +78,7 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
             lines += paragraph(f"{are} in flight and would be cancelled.", self.inner, "bad")
         else:
             lines += paragraph("No request is in flight.", self.inner, "dim")
-        self.query_one(Body).fit(lines, self.app.size.height - 6)
+        self.query_one(Body).fit(lines, self.tallest - 6)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A button, by key or mouse."""
