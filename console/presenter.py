@@ -281,11 +281,14 @@ def header_line(
             Cell(f" {share * 100:.0f} %"),
             Cell(f" of {size_text(memory.budget)}", "dim"),
         )
-    simulates = any(model.simulated for model in snapshot.models)
+    played = sorted(model.backend_version for model in snapshot.models if model.simulated)
     for runtime in snapshot.runtimes:
-        if runtime.backend is Backend.SIMULATED and not simulates:
-            continue  # nobody needs to know of a backend that nothing here runs on
-        text = version_words(runtime.version or runtime.name, 40, glyphs.ellipsis)
+        version = runtime.version or runtime.name
+        if runtime.backend is Backend.SIMULATED:
+            if not played:
+                continue  # nobody needs to know of a backend that nothing here runs on
+            version = played[-1]  # each simulated model names its own
+        text = version_words(version, 40, glyphs.ellipsis)
         text = tidy(text, ascii_only=ascii_only)
         if runtime.error:
             add(4, Cell(f"{text} unavailable", "warn"))

@@ -2,9 +2,10 @@
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from console.cli.answer import DONE, USAGE, complain
+from console.cli.answer import DONE, REFUSED, USAGE, complain
 from console.cli.release import program_version
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--pace", type=_pace, default=1.0, metavar="N", help="N times as fast; 1 is for reading"
     )
+    parser.add_argument(
+        "--record", type=Path, metavar="FOLDER", help="write a picture of every beat, and a film"
+    )
     parser.set_defaults(run=run)
 
 
@@ -28,7 +32,9 @@ def _pace(text: str) -> float:
 
 
 def run(settings: "Settings", options: argparse.Namespace) -> int:
-    """Play the demo; returns the exit code."""
+    """Play the demo, or record it; returns the exit code."""
+    if options.record is not None:
+        return _record(options.record)
     from console.terminal import read_terminal
 
     terminal = read_terminal()
@@ -61,3 +67,16 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
         )
         app.run(mouse=terminal.mouse)
         return app.return_code or DONE
+
+
+def _record(folder: Path) -> int:
+    import asyncio
+
+    from console.demo.recorder import RecordingFailed, record
+
+    try:
+        written = asyncio.run(record(folder))
+    except (RecordingFailed, OSError) as error:
+        return complain(f"not recorded: {error}", REFUSED)
+    print(f"{len(written)} pictures in {folder}; the moving one is {written[-1].name}")
+    return DONE

@@ -16,7 +16,7 @@ from console.app import LmxApp
 from console.demo.beat import Beat
 from console.demo.clock import DemoClock
 from console.demo.conductor import Conductor, Part
-from console.demo.stage import Stage, room
+from console.demo.stage import Stage, machine
 from console.widgets.caption import CaptionBar, caption_lines
 from console.widgets.lines import LinePanel
 from engine import Engine, EngineFace
@@ -51,7 +51,7 @@ class DemoApp(LmxApp):
 
     CSS_PATH = ["../app.tcss", "../screens/dashboard.tcss"]  # noqa: RUF012 - as in the console
     # A dialog stands below the caption.
-    CSS: ClassVar[str] = "Dialog #box { margin-top: 3; }"
+    CSS: ClassVar[str] = "Dialog #box { margin-top: 3; } CaptionBar { background: $panel; }"
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class DemoApp(LmxApp):
         **options: Any,
     ) -> None:
         self.demo_clock = clock or DemoClock(time.time)
-        engine = Engine(stage.settings(), clock=self.demo_clock, new_id=new_id, available=room)
+        engine = Engine(stage.settings(), clock=self.demo_clock, new_id=new_id, machine=machine)
         super().__init__(engine=face(engine), clock=self.demo_clock, **options)
         self._stage = stage
         self._own: list[events.Key] = []

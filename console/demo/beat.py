@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual.widgets import Input
 
 from console.widgets.lines import LinePanel
-from engine import Readiness
+from engine import Readiness, StepResult
 
 if TYPE_CHECKING:
     from console.app import LmxApp
@@ -64,7 +64,8 @@ Act = Press | Say | Choose | Await | Leap | Upgrade
 class Beat:
     """One moment of the demo: a caption, what is done meanwhile, and the time to read it.
 
-    ``name`` names its picture. ``read_s`` is how long it stays at pace 1 once its acts are done.
+    ``name`` names its picture, ``filmed`` puts that into the moving one. ``read_s`` is how long it
+    stays at pace 1 once its acts are done.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Beat:
     caption: str
     acts: tuple[Act, ...] = ()
     read_s: float = 6.0
+    filmed: bool = True
 
 
 def press(*keys: str) -> Press:
@@ -139,6 +141,19 @@ def struck(model_id: str, times: int) -> Await:
         return model is not None and model.strikes >= times
 
     return Await(f"{model_id} to have {times} strikes", check)
+
+
+def proving(model_id: str, step: str) -> Await:
+    """Wait until a model's canary has come to a step."""
+
+    def check(app: "LmxApp") -> bool:
+        model = app.snapshot.model(model_id)
+        run = model.canary if model is not None else None
+        return run is not None and any(
+            found.name == step and found.result is not StepResult.PENDING for found in run.steps
+        )
+
+    return Await(f"the canary of {model_id} to come to {step}", check)
 
 
 def eligible(model_id: str) -> Await:

@@ -96,6 +96,7 @@ class Conductor:
         for act in beat.acts:
             await self._hold()
             await self._do(act)
+        self._app.tell()  # a screen opened meanwhile has not heard it
         if self._shown is not None:
             await self._shown(beat)
         self._through = False

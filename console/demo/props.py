@@ -29,7 +29,7 @@ SCRIPTS: dict[str, dict[str, object]] = {
     HEALTHY: {
         "weights_gb": 121,
         "load_seconds": 6.0,
-        "tokens_per_second": 14,
+        "tokens_per_second": 8,
         "context": 32768,
         "say": ["I", " am", " here", ",", " and", " I", " proved", " it", " first", "."],
     },

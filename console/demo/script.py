@@ -14,6 +14,7 @@ from console.demo.beat import (
     holds,
     on,
     press,
+    proving,
     refused,
     shows,
     stands,
@@ -41,7 +42,6 @@ UPGRADE = "4 After an upgrade"
 _LIST, _LOAD = on("DashboardScreen"), on("LoadDialog")
 _COOL_DOWN_S = 30.0
 _LOADING = (Readiness.LOADING, Readiness.CANARY_PENDING, Readiness.ROUTABLE)
-_PROVING = (Readiness.CANARY_PENDING, Readiness.ROUTABLE)
 
 
 def _ask(model_id: str) -> tuple[Act, ...]:
@@ -160,7 +160,7 @@ SCRIPT: tuple[Beat, ...] = (
         LINE,
         "A worker process of its own loads it; the memory was promised before it started. The "
         "console does not wait: every key still works.",
-        (press("enter"), _LIST, stands(HEALTHY, *_LOADING), press("2")),
+        (press("enter"), _LIST, press("2"), focus("canary"), stands(HEALTHY, *_LOADING)),
         4.0,
     ),
     Beat(
@@ -168,7 +168,7 @@ SCRIPT: tuple[Beat, ...] = (
         LINE,
         "Loaded is not proved. The canary asks the real worker: tokenizer, template, logits, "
         "perplexity, decode, streaming, cancel, memory.",
-        (stands(HEALTHY, *_PROVING),),
+        (proving(HEALTHY, "decode"),),
         3.0,
     ),
     Beat(
@@ -366,7 +366,7 @@ SCRIPT: tuple[Beat, ...] = (
         "proved",
         UPGRADE,
         "The same files on the new version: loaded, proved, routable.",
-        (*_BACK, *_load(NONSENSE), stands(NONSENSE, Readiness.ROUTABLE)),
+        (*_BACK, *_load(NONSENSE), stands(NONSENSE, Readiness.ROUTABLE), shows("1 model was")),
     ),
     Beat(
         "registry",

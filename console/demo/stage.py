@@ -9,7 +9,7 @@ from typing import Self
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from console.demo import props
-from engine import Settings
+from engine import Memory, Settings
 
 
 class _StageSettings(Settings):
@@ -87,6 +87,6 @@ class Stage:
         props.upgrade(self.folder / "models")
 
 
-def room() -> int:
-    """The machine's free memory, in bytes: simulated models take none of it."""
-    return props.BUDGET_GB * 10**9
+def machine() -> Memory:
+    """The memory of the machine that is played: simulated models take none of the real one's."""
+    return Memory(props.BUDGET_GB * 10**9, props.BUDGET_GB * 10**9)

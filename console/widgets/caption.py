@@ -13,7 +13,7 @@ class CaptionBar(LinePanel, can_focus=False):
     """Lines from :func:`caption_lines`."""
 
     DEFAULT_CSS = """
-    CaptionBar { height: 3; background: $panel; }
+    CaptionBar { height: 3; }
     """
 
 
