@@ -21,6 +21,7 @@ _TEXT = re.compile(
     r'<text class="[^"]*-(r\d+)" x="([\d.]+)" y="([\d.]+)" textLength="[\d.]+" '
     r'clip-path="[^"]*">(.*?)</text>'
 )
+_CLIP = re.compile(r'-line-\d+">\s*<rect x="0" y="[\d.]+" width="([\d.]+)"')
 _RULE = re.compile(r"-(r\d+) \{ ([^}]*?);? \}")
 _FONT = "'DejaVu Sans Mono',Menlo,Consolas,monospace"
 _BLANK = "\xa0"
@@ -51,16 +52,16 @@ class Picture:
     background: str
 
 
-def picture_of(svg: str, columns: int, rows: int) -> Picture:
-    """Take a screenshot of Textual's apart.
-
-    Args:
-        svg: What ``App.export_screenshot`` returned.
-        columns: Of the terminal; also ``rows``.
+def picture_of(svg: str) -> Picture:
+    """Take a screenshot of Textual's apart: what ``App.export_screenshot`` returned.
 
     Raises:
         ValueError: it is not drawn as expected: Textual or Rich has changed.
     """
+    clips = _CLIP.findall(svg)
+    if not clips:
+        raise ValueError("the screenshot has no rows as Rich draws them")
+    columns, rows = _cells(clips[0]), len(clips) + 1  # Rich draws none around the last row
     rules = {name: css.replace(": ", ":").rstrip(";") for name, css in _RULE.findall(svg)}
     backgrounds: list[list[Run]] = [[] for _ in range(rows)]
     texts: list[list[Run]] = [[] for _ in range(rows)]

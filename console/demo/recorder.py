@@ -68,7 +68,7 @@ async def record(folder: Path, size: tuple[int, int] = SIZE) -> tuple[Path, ...]
                     redraw()
             for _ in range(4):
                 await pilots[0].pause()
-            taken.append((beat, picture_of(app.export_screenshot(), *size)))
+            taken.append((beat, picture_of(app.export_screenshot())))
             stills[0].frozen = False
             clock.leap(BEAT_S)
 

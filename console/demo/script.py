@@ -350,12 +350,20 @@ SCRIPT: tuple[Beat, ...] = (
         9.0,
     ),
     Beat(
+        "offer",
+        UPGRADE,
+        "A offers to prove them again in the background, one after another, where there is room. "
+        "This time the operator takes the one that matters, by hand.",
+        (press("A"), on("ConfirmDialog")),
+        8.0,
+    ),
+    Beat(
         "reopened",
         UPGRADE,
         "The model that answered NaN, asked anew: never tried here on this version. The old "
         "failure stays on record and blocks nothing.",
         (
-            Choose(NONSENSE),
+            *_BACK,
             press("e"),
             on("ExplainScreen"),
             shows(f"never tried here on simulated {AFTER}"),
