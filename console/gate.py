@@ -21,6 +21,11 @@ class KeyGate:
         self._held: list[events.Key] = []
         self._closed = False
 
+    @property
+    def closed(self) -> bool:
+        """Whether keys are held now."""
+        return self._closed
+
     def close(self) -> None:
         """A command was given that will open a dialog."""
         self._closed = True

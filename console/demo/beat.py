@@ -101,7 +101,7 @@ def focus(name: str) -> Await:
 
     def check(app: "LmxApp") -> bool:
         focused = app.screen.focused
-        return focused is not None and focused.id == name
+        return focused is not None and focused.id == name and not app.gate.closed
 
     return Await(f"the focus on {name}", check)
 
@@ -174,8 +174,9 @@ def text_of(app: "LmxApp") -> str:
 
 
 def _in_front(app: "LmxApp", screen: str) -> bool:
-    # A dialog is deaf for a moment, so that keys typed ahead decide nothing.
-    ready = getattr(app.screen, "settled", True)
+    # A dialog is deaf for a moment, and the gate holds keys until it can be seen: those typed ahead
+    # decide nothing.
+    ready = getattr(app.screen, "settled", True) and not app.gate.closed
     return type(app.screen).__name__ == screen and app.screen.is_mounted and bool(ready)
 
 
