@@ -281,15 +281,13 @@ def header_line(
             Cell(f" {share * 100:.0f} %"),
             Cell(f" of {size_text(memory.budget)}", "dim"),
         )
-    played = sorted(model.backend_version for model in snapshot.models if model.simulated)
+    played = max((m.backend_version for m in snapshot.models if m.simulated), default="")
     for runtime in snapshot.runtimes:
-        version = runtime.version or runtime.name
-        if runtime.backend is Backend.SIMULATED:
-            if not played:
-                continue  # nobody needs to know of a backend that nothing here runs on
-            version = played[-1]  # each simulated model names its own
-        text = version_words(version, 40, glyphs.ellipsis)
-        text = tidy(text, ascii_only=ascii_only)
+        simulated = runtime.backend is Backend.SIMULATED
+        if simulated and not played:
+            continue  # nobody needs to know of a backend that nothing here runs on
+        version = played if simulated else runtime.version or runtime.name
+        text = tidy(version_words(version, 40, glyphs.ellipsis), ascii_only=ascii_only)
         if runtime.error:
             add(4, Cell(f"{text} unavailable", "warn"))
         elif runtime.version:

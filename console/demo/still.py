@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import engine
 from engine import (
     CanaryStep,
     CanaryView,
@@ -29,6 +30,8 @@ from engine import (
 
 HOST = "mono512"
 FOLDER = "/tmp/lmx-demo"  # noqa: S108 - a name to show, no file
+_PROGRAM = f"{Path(engine.__file__).parent.parent}/"
+"""Where this program lies: a worker's last words name its files."""
 PROGRESS = 0.42
 SPEED, FIRST_TOKEN_MS = 40.0, 31.0
 PROCESS = 4242
@@ -52,12 +55,12 @@ class StillEngine:
     """Passes everything on to an engine and stills what it answers.
 
     Args:
-        engine: The real one.
+        face: The real one.
         folder: The stage's folder, which has another name each time.
     """
 
-    def __init__(self, engine: EngineFace, folder: Path) -> None:
-        self._engine = engine
+    def __init__(self, face: EngineFace, folder: Path) -> None:
+        self._face = face
         self._folder = str(folder)
         self._seen: EngineSnapshot | None = None
         self._shown: EngineSnapshot | None = None
@@ -65,13 +68,13 @@ class StillEngine:
         """While true, the last snapshot is the only one there is."""
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
+        return getattr(self._face, name)
 
     def snapshot(self) -> EngineSnapshot:
         """The engine's, stilled; the same object while nothing changed."""
         if self.frozen and self._shown is not None:
             return self._shown
-        seen = self._engine.snapshot()
+        seen = self._face.snapshot()
         if seen is not self._seen or self._shown is None:
             self._seen, self._shown = seen, replace(self._still(seen), host=HOST)
         return self._shown
@@ -79,7 +82,7 @@ class StillEngine:
     async def explain(self, model_id: str, options: LoadOptions | None = None) -> Explanation:
         """The gate's answer, with the folder's name stilled."""
         told: Explanation = self._still(
-            await self._engine.explain(model_id, options or LoadOptions())
+            await self._face.explain(model_id, options or LoadOptions())
         )
         return told
 
@@ -95,7 +98,7 @@ class StillEngine:
         trusted: bool = False,
     ) -> "StillStream":
         """The model's answer, as fast as every other."""
-        stream = await self._engine.chat(
+        stream = await self._face.chat(
             model_id,
             turns,
             options or ChatOptions(),
@@ -109,7 +112,8 @@ class StillEngine:
     def _still(self, value: Any) -> Any:
         """The same value with everything that varies in it fixed, however deep it lies."""
         if isinstance(value, str):
-            return _words(value.replace(self._folder, FOLDER)) if type(value) is str else value
+            told = value.replace(self._folder, FOLDER).replace(_PROGRAM, "")
+            return _words(told) if type(value) is str else value
         if isinstance(value, tuple):
             return tuple(self._still(each) for each in value)
         if isinstance(value, Mapping):
