@@ -22,7 +22,7 @@ from console.wording import (
     release_words,
     version_words,
 )
-from engine import Backend, EngineSnapshot, Event, ModelView, Notice, QuarantineView, Readiness
+from engine import Backend, EngineSnapshot, ModelView, Notice, QuarantineView, Readiness
 
 STALE_S = 3.0
 """Silence of the engine after which nothing on screen counts as live."""
@@ -355,11 +355,6 @@ def event_line(
     room = width - width_of(cells) - (cell_len(by) + 2 if by else 0) - 1
     cells.append(Cell(cut(message, max(room, 0), glyphs.ellipsis), style))
     return spread(tuple(cells), (Cell(by + " ", "dim"),), width) if by else tuple(cells)
-
-
-def latest_event(snapshot: EngineSnapshot) -> Event | None:
-    """The newest event worth the bottom line."""
-    return snapshot.events[-1] if snapshot.events else None
 
 
 def notice_lines(snapshot: EngineSnapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
