@@ -2,30 +2,22 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from engine.dialect import CallArguments, CallBegun, Piece, Thought, Words
-from engine.face import Chance
+from engine.errors import Decision
+from engine.face import Chance, ChatDelta, ChatEnd
 from engine.http.house import House
 from engine.http.openai.asking import Asker, ask
 from engine.http.openai.bodies import ChatBody, refuse_unsupported
 from engine.http.openai.choice import Choice, usage
-from engine.http.openai.feed import Feed, Refused, Silence
-from engine.http.openai.reply import (
-    CLIENT_GONE,
-    DONE,
-    HEAD_PATIENCE_S,
-    STREAMED,
-    EventStream,
-    comment,
-    event,
-    whole,
-)
+from engine.http.openai.feed import Feed
+from engine.http.openai.reply import DONE, STREAMED, event, streamed, whole
 from engine.http.openai.translation import Wish, chat_wish
 from engine.http.refusal import error_body
 from engine.types import ModelView
@@ -45,12 +37,11 @@ def router(house: House) -> APIRouter:
 
         feed = ask(house, body.model, Asker.of(request, body.user), wishes)
         identity = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time())}
-        if not body.stream:
-            if not await whole(request, feed):
-                return Response(status_code=CLIENT_GONE)
-            return JSONResponse(_completion(feed.choices, identity, bool(body.logprobs)))
-        await feed.head(HEAD_PATIENCE_S)
-        return EventStream(_lines(feed, body, identity), feed.close)
+        if body.stream:
+            return await streamed(feed, _Chunks(feed, body, identity))
+        return await whole(
+            request, feed, lambda choices: _completion(choices, identity, bool(body.logprobs))
+        )
 
     return routes
 
@@ -106,48 +97,49 @@ def _message(choice: Choice) -> dict[str, Any]:
     return message
 
 
-async def _lines(feed: Feed, body: ChatBody, identity: dict[str, Any]) -> AsyncIterator[bytes]:
-    counted = body.stream_options is not None and body.stream_options.include_usage
-    chunk: dict[str, Any] = {**identity, "object": "chat.completion.chunk", "model": body.model}
-    begun: set[int] = set()
+class _Chunks:
+    """A :class:`Teller` in chunks."""
 
-    def tell(choice: Choice, delta: dict[str, Any], reason: str | None = None) -> bytes:
-        chances = choice.take_chances() if body.logprobs else []
+    def __init__(self, feed: Feed, body: ChatBody, identity: dict[str, Any]) -> None:
+        self._feed = feed
+        self._logprobs = bool(body.logprobs)
+        self._counted = body.stream_options is not None and body.stream_options.include_usage
+        self._chunk = {**identity, "object": "chat.completion.chunk", "model": body.model}
+        self._begun: set[int] = set()
+
+    def hear(self, choice: Choice, said: ChatDelta | ChatEnd) -> bytes:
+        told = b""
+        if choice.index not in self._begun:
+            self._begun.add(choice.index)
+            self._chunk["model"] = choice.view.id
+            self._chunk["system_fingerprint"] = choice.view.backend_version
+            told += self._tell(choice, {"role": "assistant", "content": ""})
+        for delta in deltas(choice.hear(said)):
+            told += self._tell(choice, delta)
+        if choice.finish_reason is not None:
+            told += self._tell(choice, {}, choice.finish_reason)
+        elif self._logprobs and choice.chances:
+            told += self._tell(choice, {"content": ""})
+        return told
+
+    def _tell(self, choice: Choice, delta: dict[str, Any], reason: str | None = None) -> bytes:
+        chances = choice.take_chances() if self._logprobs else []
         told = {
             "index": choice.index,
             "delta": delta,
             "logprobs": chances_told(chances) if chances else None,
             "finish_reason": reason,
         }
-        return event(chunk | {"choices": [told]} | ({"usage": None} if counted else {}))
+        usage_of_none = {"usage": None} if self._counted else {}
+        return event(self._chunk | {"choices": [told]} | usage_of_none)
 
-    while not feed.ended:
-        lines: list[bytes] = []
-        for item in await feed.take():
-            match item:
-                case Silence():
-                    lines.append(comment("still at it"))
-                case Refused():
-                    yield b"".join(lines) + event(error_body(item.decision))
-                    return
-                case (choice, said):
-                    if choice.index not in begun:
-                        begun.add(choice.index)
-                        chunk["model"] = choice.view.id
-                        chunk["system_fingerprint"] = choice.view.backend_version
-                        lines.append(tell(choice, {"role": "assistant", "content": ""}))
-                    lines += [tell(choice, delta) for delta in deltas(choice.hear(said))]
-                    if choice.refusal is not None:
-                        yield b"".join(lines) + event(error_body(choice.refusal))
-                        return
-                    if choice.end is not None:
-                        lines.append(tell(choice, {}, choice.finish_reason))
-                    elif body.logprobs and choice.chances:
-                        lines.append(tell(choice, {"content": ""}))
-        if lines:
-            yield b"".join(lines)
-    last = event(chunk | {"choices": [], "usage": usage(feed.choices)}) if counted else b""
-    yield last + DONE
+    def fail(self, decision: Decision) -> bytes:
+        return event(error_body(decision))
+
+    def close(self) -> bytes:
+        if not self._counted:
+            return DONE
+        return event(self._chunk | {"choices": [], "usage": usage(self._feed.choices)}) + DONE
 
 
 def deltas(pieces: Sequence[Piece]) -> list[dict[str, Any]]:

@@ -2,31 +2,22 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from engine.dialect import Words
-from engine.errors import EngineError
-from engine.face import Chance
+from engine.errors import Decision, EngineError
+from engine.face import Chance, ChatDelta, ChatEnd
 from engine.http.house import House
 from engine.http.openai.asking import Asker, ask
 from engine.http.openai.bodies import MOST_CHOICES, CompletionBody, invalid, refuse_unsupported
 from engine.http.openai.chat import several
 from engine.http.openai.choice import Choice, usage
-from engine.http.openai.feed import Feed, Refused, Silence
-from engine.http.openai.reply import (
-    CLIENT_GONE,
-    DONE,
-    HEAD_PATIENCE_S,
-    STREAMED,
-    EventStream,
-    comment,
-    event,
-    whole,
-)
+from engine.http.openai.feed import Feed
+from engine.http.openai.reply import DONE, STREAMED, event, streamed, whole
 from engine.http.openai.translation import Wish, completion_wish
 from engine.http.refusal import error_body
 from engine.types import ModelView
@@ -61,12 +52,9 @@ def router(house: House) -> APIRouter:
             "object": "text_completion",
             "created": int(time.time()),
         }
-        if not body.stream:
-            if not await whole(request, feed):
-                return Response(status_code=CLIENT_GONE)
-            return JSONResponse(_completion(feed.choices, body, identity))
-        await feed.head(HEAD_PATIENCE_S)
-        return EventStream(_lines(feed, body, identity), feed.close)
+        if body.stream:
+            return await streamed(feed, _Chunks(feed, body, identity))
+        return await whole(request, feed, lambda choices: _completion(choices, body, identity))
 
     return routes
 
@@ -96,55 +84,50 @@ def _echo(choice: Choice, body: CompletionBody) -> str:
     return (choice.wish.prompt or "") if body.echo else ""
 
 
-async def _lines(
-    feed: Feed, body: CompletionBody, identity: dict[str, Any]
-) -> AsyncIterator[bytes]:
-    counted = body.stream_options is not None and body.stream_options.include_usage
-    chunk: dict[str, Any] = {**identity, "model": body.model}
-    offsets: dict[int, int] = {}
+class _Chunks:
+    """A :class:`Teller` in chunks."""
 
-    def tell(choice: Choice, text: str, reason: str | None = None) -> bytes:
-        chances = choice.take_chances()
+    def __init__(self, feed: Feed, body: CompletionBody, identity: dict[str, Any]) -> None:
+        self._feed = feed
+        self._body = body
+        self._counted = body.stream_options is not None and body.stream_options.include_usage
+        self._chunk = {**identity, "model": body.model}
+        self._offsets: dict[int, int] = {}
+
+    def hear(self, choice: Choice, said: ChatDelta | ChatEnd) -> bytes:
+        told = b""
+        if choice.index not in self._offsets:
+            self._chunk["model"] = choice.view.id
+            echo = _echo(choice, self._body)
+            self._offsets[choice.index] = len(echo)
+            told += self._tell(choice, echo) if echo else b""
+        pieces = choice.hear(said)
+        text = "".join(piece.text for piece in pieces if isinstance(piece, Words))
+        if text or choice.chances:
+            told += self._tell(choice, text)
+        if choice.finish_reason is not None:
+            told += self._tell(choice, "", choice.finish_reason)
+        return told
+
+    def _tell(self, choice: Choice, text: str, reason: str | None = None) -> bytes:
+        chances, offset = choice.take_chances(), self._offsets[choice.index]
+        self._offsets[choice.index] += sum(len(chance.text) for chance in chances)
         told = {
             "index": choice.index,
             "text": text,
-            "logprobs": _told(chances, offsets[choice.index])
-            if body.logprobs is not None and chances
-            else None,
+            "logprobs": _told(chances, offset) if chances else None,
             "finish_reason": reason,
         }
-        offsets[choice.index] += sum(len(chance.text) for chance in chances)
-        return event(chunk | {"choices": [told]} | ({"usage": None} if counted else {}))
+        usage_of_none = {"usage": None} if self._counted else {}
+        return event(self._chunk | {"choices": [told]} | usage_of_none)
 
-    while not feed.ended:
-        lines: list[bytes] = []
-        for item in await feed.take():
-            match item:
-                case Silence():
-                    lines.append(comment("still at it"))
-                case Refused():
-                    yield b"".join(lines) + event(error_body(item.decision))
-                    return
-                case (choice, said):
-                    chunk["model"] = choice.view.id
-                    if choice.index not in offsets:
-                        echo = _echo(choice, body)
-                        offsets[choice.index] = len(echo)
-                        if echo:
-                            lines.append(tell(choice, echo))
-                    pieces = choice.hear(said)
-                    text = "".join(piece.text for piece in pieces if isinstance(piece, Words))
-                    if text or choice.chances:
-                        lines.append(tell(choice, text))
-                    if choice.refusal is not None:
-                        yield b"".join(lines) + event(error_body(choice.refusal))
-                        return
-                    if choice.end is not None:
-                        lines.append(tell(choice, "", choice.finish_reason))
-        if lines:
-            yield b"".join(lines)
-    last = event(chunk | {"choices": [], "usage": usage(feed.choices)}) if counted else b""
-    yield last + DONE
+    def fail(self, decision: Decision) -> bytes:
+        return event(error_body(decision))
+
+    def close(self) -> bytes:
+        if not self._counted:
+            return DONE
+        return event(self._chunk | {"choices": [], "usage": usage(self._feed.choices)}) + DONE
 
 
 def _told(chances: Sequence[Chance], offset: int) -> dict[str, Any]:

@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from engine.dialect import Piece
-from engine.errors import EngineError
-from engine.http.openai.feed import Feed, Refused
+from engine.errors import Decision, EngineError
+from engine.face import ChatDelta, ChatEnd
+from engine.http.openai.choice import Choice
+from engine.http.openai.feed import Feed, Refused, Silence
 
 HEAD_PATIENCE_S = 2.0
 """How long a stream's head waits for the first word, so that a refusal of the worker (a prompt too
@@ -29,11 +31,6 @@ def event(data: object, name: str = "") -> bytes:
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {text}\n\n".encode("utf-8", "replace")
-
-
-def comment(text: str) -> bytes:
-    """A line every reader of events ignores."""
-    return f": {text}\n\n".encode()
 
 
 DONE = b"data: [DONE]\n\n"
@@ -83,19 +80,72 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+class Teller(Protocol):
+    """Puts what a stream hears into one endpoint's words; each call returns whole events."""
+
+    def hear(self, choice: Choice, said: ChatDelta | ChatEnd) -> bytes:
+        """What came next of one choice, its end included."""
+        ...
+
+    def fail(self, decision: Decision) -> bytes:
+        """The one event that ends a stream that failed."""
+        ...
+
+    def close(self) -> bytes:
+        """What follows the end of the last choice."""
+        ...
+
+
+async def streamed(feed: Feed, teller: Teller) -> Response:
+    """The answer as events, once its first word has come.
+
+    Raises:
+        EngineError: the first word is a refusal, which has a status of its own.
+    """
+    await feed.head(HEAD_PATIENCE_S)
+    return EventStream(_lines(feed, teller), feed.close)
+
+
+async def _lines(feed: Feed, teller: Teller) -> AsyncIterator[bytes]:
+    """Events until every choice has ended, or the first has failed: then nothing follows."""
+    while not feed.ended:
+        told = b""
+        for item in await feed.take():
+            match item:
+                case Silence():
+                    told += b": still at it\n\n"
+                case Refused(decision):
+                    yield told + teller.fail(decision)
+                    return
+                case (choice, said):
+                    told += teller.hear(choice, said)
+                    if choice.refusal is not None:
+                        yield told + teller.fail(choice.refusal)
+                        return
+        if told:
+            yield told
+    yield teller.close()
+
+
 async def whole(
-    request: Request, feed: Feed, tell: Callable[[Sequence[Piece]], object] = lambda _: None
-) -> bool:
-    """Let every choice run to its end; False when the client went away before.
+    request: Request,
+    feed: Feed,
+    body: Callable[[Sequence[Choice]], object],
+    tell: Callable[[Sequence[Piece]], object] = lambda _: None,
+) -> Response:
+    """The answer in one piece, once every choice has ended.
 
     Args:
+        body: Makes it of the choices.
         tell: Told of the pieces as they come.
 
     Raises:
         EngineError: a choice failed; the others are ended.
     """
     try:
-        return await _while_connected(request.receive, _collect(feed, tell))
+        if await _while_connected(request.receive, _collect(feed, tell)):
+            return JSONResponse(body(feed.choices))
+        return Response(status_code=CLIENT_GONE)
     finally:
         feed.close()
 
@@ -104,10 +154,9 @@ async def _collect(feed: Feed, tell: Callable[[Sequence[Piece]], object]) -> Non
     while not feed.ended:
         for item in await feed.take():
             match item:
-                case Refused():
-                    raise EngineError(item.decision)
-                case tuple():
-                    choice, said = item
+                case Refused(decision):
+                    raise EngineError(decision)
+                case (choice, said):
                     tell(choice.hear(said))
                     if choice.refusal is not None:
                         raise EngineError(choice.refusal)

@@ -1,24 +1,18 @@
 """``POST /v1/responses``: the same answers in the form of OpenAI's newer API. Nothing is stored."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
+from engine.errors import Decision
+from engine.face import ChatDelta, ChatEnd
 from engine.http.house import House
 from engine.http.openai.asking import Asker, ask
 from engine.http.openai.bodies import ResponsesBody, refuse_unsupported
-from engine.http.openai.feed import Feed, Refused, Silence
+from engine.http.openai.choice import Choice
 from engine.http.openai.output import Event, Output
-from engine.http.openai.reply import (
-    CLIENT_GONE,
-    HEAD_PATIENCE_S,
-    STREAMED,
-    EventStream,
-    comment,
-    event,
-    whole,
-)
+from engine.http.openai.reply import STREAMED, event, streamed, whole
 from engine.http.openai.translation import Wish, responses_wish
 from engine.http.refusal import error_body
 from engine.types import ModelView
@@ -39,42 +33,40 @@ def router(house: House) -> APIRouter:
         feed = ask(house, body.model, Asker.of(request, body.user), wishes)
         output = Output(body)
         if body.stream:
-            await feed.head(HEAD_PATIENCE_S)
-            return EventStream(_lines(feed, output), feed.close)
-        if not await whole(request, feed, output.add):
-            return Response(status_code=CLIENT_GONE)
-        (choice,) = feed.choices
-        output.begin(choice.view.id)
-        return JSONResponse(output.finish(choice)[-1]["response"])
+            return await streamed(feed, _Events(output))
+
+        def complete(choices: Sequence[Choice]) -> object:
+            (choice,) = choices
+            output.begin(choice.view.id)
+            return output.finish(choice)[-1]["response"]
+
+        return await whole(request, feed, complete, output.add)
 
     return routes
 
 
-async def _lines(feed: Feed, output: Output) -> AsyncIterator[bytes]:
-    begun = False
-    while not feed.ended:
+class _Events:
+    """A :class:`Teller` in the events of a response."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._begun = False
+
+    def hear(self, choice: Choice, said: ChatDelta | ChatEnd) -> bytes:
         told: list[Event] = []
-        silent = False
-        for item in await feed.take():
-            match item:
-                case Silence():
-                    silent = True
-                case Refused(decision):
-                    yield _sent([output.fail(decision, error_body(decision))])
-                    return
-                case (choice, said):
-                    if not begun:
-                        begun = True
-                        told += output.begin(choice.view.id)
-                    told += output.add(choice.hear(said))
-                    if choice.refusal is not None:
-                        told.append(output.fail(choice.refusal, error_body(choice.refusal)))
-                        yield _sent(told)
-                        return
-                    if choice.end is not None:
-                        told += output.finish(choice)
-        if told or silent:
-            yield _sent(told) or comment("still at it")
+        if not self._begun:
+            self._begun = True
+            told += self._output.begin(choice.view.id)
+        told += self._output.add(choice.hear(said))
+        if choice.finish_reason is not None:
+            told += self._output.finish(choice)
+        return _sent(told)
+
+    def fail(self, decision: Decision) -> bytes:
+        return _sent([self._output.fail(decision, error_body(decision))])
+
+    def close(self) -> bytes:
+        return b""
 
 
 def _sent(events: Sequence[Event]) -> bytes:
