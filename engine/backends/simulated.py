@@ -69,6 +69,21 @@ def _render(messages: Sequence[Message], *, opening: bool = True, **_: Any) -> s
     return turns + "<assistant>" if opening else turns
 
 
+def _render_thinking(messages: Sequence[Message], *, opening: bool = True, **_: Any) -> str:
+    """As the templates of models that always think: they open it themselves."""
+    return _render(messages, opening=opening) + (_THINKING[0] if opening else "")
+
+
+def _dialect(script: SimulatedScript) -> Dialect:
+    """How a script writes: one that closes a thought it never opened had its prompt open it."""
+    before, closed, _ = "".join(script.say).partition(_THINKING[1])
+    return Dialect(
+        render=_render_thinking if closed and _THINKING[0] not in before else _render,
+        tool_format=script.tool_format or "",
+        thinking=_THINKING if closed else None,
+    )
+
+
 def _count(text: str) -> int:
     """Prompt tokens of the simulation: words."""
     return len(text.split())
@@ -124,12 +139,7 @@ class SimulatedBackend:
         self._faults = Faults(script.faults, counter, self._raw_output)
         self._context = min(spec.context, script.context)
         self._slots = _Slots(most=max(1, spec.slots))
-        said = "".join(script.say)
-        self._dialect = Dialect(
-            render=_render,
-            tool_format=script.tool_format or "",
-            thinking=_THINKING if all(mark in said for mark in _THINKING) else None,
-        )
+        self._dialect = _dialect(script)
         started = self._clock()
         while (elapsed := self._clock() - started) < script.load_seconds:
             self._faults.reach("load", elapsed)

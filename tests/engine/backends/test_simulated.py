@@ -265,6 +265,15 @@ def test_it_writes_as_its_script_says(stage: Stage) -> None:
     assert client.take(Started).thinking
 
 
+def test_a_script_that_only_closes_its_thinking_begins_inside_it(stage: Stage) -> None:
+    client = stage.worker()
+    loaded = client.load(stage.write(say=["hm", "</think>", "Yes."]))
+    assert isinstance(loaded, Loaded)
+    assert loaded.thinking == ("<think>", "</think>")
+    client.send(ask("r", max_tokens=3))
+    assert client.take(Started).thinking
+
+
 def test_a_plain_script_writes_no_calls_and_no_thoughts(stage: Stage) -> None:
     loaded = stage.worker().load(stage.write())
     assert isinstance(loaded, Loaded)
