@@ -28,7 +28,7 @@ from console.gate import KeyGate
 from console.line import tidy
 from console.news import News, say_decision
 from console.outlet import Outlet
-from console.presenter import Pulse
+from console.presenter import START, Pulse
 from console.pump import MAX_HZ, Pump
 from console.screens.dashboard import DashboardScreen
 from console.screens.small import SmallScreen, is_small
@@ -165,7 +165,7 @@ class LmxApp(App[None], inherit_bindings=False):
             self.exit(return_code=1, message=tidy(str(error)))
             return
         except Exception as error:
-            self.trouble = Notice("start", f"the engine did not start: {_plain(error)}", "error")
+            self.trouble = Notice(START, f"the engine did not start: {_plain(error)}", "error")
             self._publish(self.snapshot)
         self.pump.pull()
         if self.outlet is not None and self.trouble is None:

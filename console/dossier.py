@@ -1,17 +1,35 @@
 """Everything known of one model, in lines: identity, canary, memory, timeline, failures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from console.line import Cell, Line, cut, left, right, tidy
+from console.line import Cell, Line, cut, left, right, tidy, width_of
 from console.panels import canary_lines
 from console.paragraph import labelled, paragraph, safe
-from console.report import EVIDENCE_LIMIT, decision_lines
+from console.report import EVIDENCE_LIMIT, checks_lines, decision_lines, verdict_line
+from console.room import free_of
 from console.rows import speed_text
 from console.status import LIVE, OVERRIDE, SIGNS, SIMULATED, Glyphs, sign_of, state_text
-from console.units import bar_text, clock_text, size_text, span_text
-from console.wording import ON_PROBATION, PROBATION, codes_of, drain_words, reason_words
-from engine import Evidence, ModelView, QuarantineView, Readiness, Transition
+from console.units import bar_text, clock_text, moment_text, ms_text, size_text, span_text
+from console.wording import (
+    ON_PROBATION,
+    PROBATION,
+    codes_of,
+    drain_words,
+    reason_words,
+    version_words,
+)
+from engine import (
+    Decision,
+    Evidence,
+    Explanation,
+    MemoryView,
+    ModelView,
+    QuarantineView,
+    Readiness,
+    RegistryRow,
+    Transition,
+)
 
 _MEASURE = 78
 """Columns after which a figure at the right edge is too far from its name to be read with it."""
@@ -32,16 +50,28 @@ class Dossier:
         self.lines.append((Cell(f" {title}", "head"),))
 
 
+@dataclass(frozen=True, slots=True)
+class Papers:
+    """What is kept of a model outside its view. None is not known yet."""
+
+    case: QuarantineView | None = None
+    history: Sequence[RegistryRow] | None = None
+    """Its rows in the registry, newest first."""
+    explanation: Explanation | Decision | None = None
+    """What the gate says of it now."""
+
+
 def dossier_of(
-    model: ModelView, case: QuarantineView | None, width: int, now: float, glyphs: Glyphs
+    model: ModelView, papers: Papers, memory: MemoryView, width: int, now: float, glyphs: Glyphs
 ) -> Dossier:
     """Tell all of one model.
 
     Args:
-        case: Its quarantine, if it is in one.
+        memory: The budget, beside which the estimate is put.
         width: Columns.
         now: Unix seconds.
     """
+    case = papers.case
     told = Dossier()
     told.places["model"] = 0
     told.lines += _state(model, now, glyphs, width)
@@ -57,21 +87,78 @@ def dossier_of(
     told.lines += canary_lines(model, min(width, _MEASURE), now, glyphs)
     if model.canary is not None and model.readiness in LIVE:
         told.lines += labelled("run at", clock_text(model.canary.started_at, now), width, "dim")
+    told.open("history", "History in the registry")
+    told.lines += _history(papers.history, model, width, now, glyphs)
     told.open("memory", "Memory")
-    told.lines += _memory(model, width, glyphs)
+    told.lines += _memory(model, memory, width, glyphs)
     told.open("timeline", "Timeline")
     told.lines += _timeline(model.transitions, width, now, glyphs)
     failures = case.evidence if case is not None and case.evidence else ()
     if not failures and model.evidence is not None:
         failures = (model.evidence,)
+    told.open("admission", "Admission, as the gate sees it now")
+    told.lines += _admission(papers.explanation, width, glyphs)
     told.open("evidence", "Evidence")
     if not failures:
         told.lines.append((Cell(" no failure is on record", "dim"),))
-    for index, evidence in enumerate(reversed(failures)):
+    newest_first = sorted(failures, key=lambda failure: -failure.at)
+    for index, evidence in enumerate(newest_first):
         if index:
             told.lines.append(())
-        told.lines += evidence_lines(evidence, width, now, glyphs)
+        rank = _rank(index, len(newest_first))
+        told.lines += evidence_lines(evidence, width, now, glyphs, rank=rank)
     return told
+
+
+def _rank(index: int, count: int) -> str:
+    """Which one it is of the first, the worst and the last failure, which are kept."""
+    if count < 2:
+        return ""
+    return "last" if index == 0 else "first" if index == count - 1 else "worst"
+
+
+def _history(
+    rows: Sequence[RegistryRow] | None, model: ModelView, width: int, now: float, glyphs: Glyphs
+) -> list[Line]:
+    if rows is None:
+        return [(Cell(" reading the registry", "dim"),)]
+    if not rows:
+        return [(Cell(" nothing has been proved or refuted yet", "dim"),)]
+    lines: list[Line] = []
+    for row in rows:
+        kind = tidy(str(row.metadata.get("event", "")), limit=20)
+        version = version_words(row.backend_version, 16, glyphs.ellipsis)
+        start = (
+            Cell(f" {moment_text(row.ts, now)} ", "dim"),
+            Cell(left(tidy(row.outcome), 5), "ok" if row.outcome == "pass" else "bad"),
+            Cell(left(kind, 12), "text"),
+            Cell(left(tidy(version, ascii_only=glyphs.ascii_only), 17), "dim"),
+        )
+        told = reason_words(row.reason, model.strike_limit)
+        if took := _took(row):
+            told = f"{told}, took {took}"
+        reason = tidy(told, ascii_only=glyphs.ascii_only)
+        rest = max(width - width_of(start) - 1, 6)
+        lines.append((*start, Cell(cut(reason, rest, glyphs.ellipsis), "text")))
+    return lines
+
+
+def _took(row: RegistryRow) -> str:
+    """How long a canary run took, from its steps; empty where the row does not say."""
+    steps = row.metadata.get("steps")
+    if not isinstance(steps, Mapping):
+        return ""
+    times = [step[1] for step in steps.values() if isinstance(step, list | tuple) and len(step) > 1]
+    spent = sum(ms for ms in times if isinstance(ms, int | float))
+    return ms_text(spent) if spent else ""
+
+
+def _admission(answer: Explanation | Decision | None, width: int, glyphs: Glyphs) -> list[Line]:
+    if answer is None:
+        return [(Cell(" asking the gate", "dim"),)]
+    if isinstance(answer, Decision):
+        return decision_lines(answer, width, glyphs)
+    return [verdict_line(answer, width, glyphs), *checks_lines(answer.checks, width, glyphs)]
 
 
 def _state(model: ModelView, now: float, glyphs: Glyphs, width: int) -> list[Line]:
@@ -138,7 +225,7 @@ def _identity(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
     return lines
 
 
-def _memory(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
+def _memory(model: ModelView, memory: MemoryView, width: int, glyphs: Glyphs) -> list[Line]:
     estimate = model.estimate
     measured = model.measured_bytes if model.readiness in LIVE else None
     lines: list[Line] = []
@@ -160,11 +247,17 @@ def _memory(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
     if estimate is not None and estimate.stated is not None:
         lines += labelled("", "stated by an operator; it replaces the estimate", width, "warn")
     elif estimate is not None:
-        parts = (
-            f"weights {size_text(estimate.weights)}, cache {size_text(estimate.cache)} "
-            f"for {estimate.context:,} tokens, overhead {size_text(estimate.overhead)}"
-        )
-        lines += labelled("made of", parts, width, "dim")
+        cache = f"cache for {estimate.context:,} tokens" if estimate.context else "cache"
+        for head, label, size in (
+            ("made of", "weights", estimate.weights),
+            ("", cache, estimate.cache),
+            ("", "overhead", estimate.overhead),
+        ):
+            amount = right(size_text(size), 8)
+            lines.append((Cell(f" {head:12}", "dim"), Cell(f"{amount}  {label}", "dim")))
+    if lines and memory.budget:
+        free = f"{size_text(free_of(memory))} of {size_text(memory.budget)}"
+        lines += labelled("free now", free, width, "dim")
     return lines or [(Cell(" no estimate yet", "dim"),)]
 
 
@@ -180,14 +273,14 @@ def _timeline(
         sign = SIGNS[step.target]
         move = f"{step.source} {glyphs.arrow} {step.target}"
         start = (
-            Cell(f" {clock_text(step.at, now)} ", "dim"),
+            Cell(f" {moment_text(step.at, now)} ", "dim"),
             Cell(f"{glyphs.of(sign)} ", sign.style),
             Cell(left(move, 31), sign.style),
             Cell(right(stay, 8) + "  ", "dim"),
         )
         by = f" ({step.actor})" if step.actor else ""
         why = tidy(step.cause + by, ascii_only=glyphs.ascii_only)
-        rest = max(width - 10 - 2 - 31 - 10 - 1, 6)
+        rest = max(width - 14 - 2 - 31 - 10 - 1, 6)
         lines.append((*start, Cell(cut(why, rest, glyphs.ellipsis), "text")))
     return lines
 
@@ -208,11 +301,18 @@ def _case(case: QuarantineView, limit: int, width: int, now: float, glyphs: Glyp
     return lines + labelled("release", may, width, "warn")
 
 
-def evidence_lines(evidence: Evidence, width: int, now: float, glyphs: Glyphs) -> list[Line]:
-    """One failure: cause, phase, how it ended, who was asking, the last words on stderr."""
+def evidence_lines(
+    evidence: Evidence, width: int, now: float, glyphs: Glyphs, *, rank: str = ""
+) -> list[Line]:
+    """One failure: cause, phase, how it ended, who was asking, the last words on stderr.
+
+    Args:
+        rank: Which of several it is, such as ``worst``.
+    """
     lines: list[Line] = [
         (
-            Cell(f" {clock_text(evidence.at, now)} ", "dim"),
+            Cell(f" {moment_text(evidence.at, now)} ", "dim"),
+            Cell(f"{rank}  " if rank else "", "dim"),
             Cell(tidy(evidence.cause, ascii_only=glyphs.ascii_only, limit=60), "bad"),
             Cell(f"  while {tidy(evidence.phase)}", "text"),
         )

@@ -1,7 +1,7 @@
 """A line of text in styled cells, measured in terminal columns, and the ways to fit one."""
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, overload
 
 from rich.cells import cell_len, set_cell_size
 
@@ -20,6 +20,39 @@ class Cell(NamedTuple):
 
 
 Line = tuple[Cell, ...]
+
+
+class DrawnLines(Sequence[Line]):
+    """Lines that are drawn when they are looked at, each once: of thousands a screen sees thirty.
+
+    Args:
+        count: How many there are.
+        draw: Draws the line of an index.
+    """
+
+    def __init__(self, count: int, draw: Callable[[int], Line]) -> None:
+        self._count = count
+        self._draw = draw
+        self._drawn: dict[int, Line] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Line]: ...
+
+    def __getitem__(self, index: int | slice) -> Line | Sequence[Line]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(self._count))]
+        at = index + self._count if index < 0 else index
+        if not 0 <= at < self._count:
+            raise IndexError(index)
+        if (line := self._drawn.get(at)) is None:
+            line = self._drawn[at] = self._draw(at)
+        return line
 
 
 def tidy(text: str, *, ascii_only: bool = False, limit: int | None = 400) -> str:

@@ -27,6 +27,9 @@ from engine import Backend, EngineSnapshot, ModelView, Notice, QuarantineView, R
 STALE_S = 3.0
 """Silence of the engine after which nothing on screen counts as live."""
 
+START = "start"
+"""The id of the notice that the engine did not start."""
+
 SORTS = ("name", "state", "size")
 _RANK = {
     Readiness.ROUTABLE: 0,
@@ -46,6 +49,8 @@ class Pulse:
     paused: bool = False
     readonly: bool = False
     error: str = ""
+    down: bool = False
+    """Whether the engine could not be started."""
 
     @property
     def stale(self) -> bool:
@@ -178,7 +183,9 @@ def simulated_ids(snapshot: EngineSnapshot) -> frozenset[str]:
 
 def _empty(snapshot: EngineSnapshot, options: ViewOptions) -> Line:
     if not snapshot.started:
-        return (Cell(" starting the engine", "dim"),)
+        down = any(notice.id == START for notice in snapshot.notices)
+        text = "the engine did not start; L shows why in full" if down else "starting the engine"
+        return (Cell(f" {text}", "bad" if down else "dim"),)
     if snapshot.models:
         return (Cell(" nothing matches the filter (esc clears it)", "dim"),)
     return (Cell(cut(" no models found: name a folder in config.toml, f5 looks again",
@@ -267,7 +274,8 @@ def header_line(
     elif snapshot.stopping:
         add(0, Cell("engine stopping", "warn"))
     elif not snapshot.started:
-        add(0, Cell("engine starting", "busy"))
+        down = Cell("engine down", "bad")
+        add(0, down if pulse.down else Cell("engine starting", "busy"))
     else:
         add(3, Cell("engine ", "dim"), Cell(f"{max(pulse.age_s, period_s):.1f} s"))
     memory = snapshot.memory

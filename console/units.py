@@ -45,6 +45,15 @@ def clock_text(ts: float, now: float) -> str:
     return f"{then:%d %b}".ljust(8)
 
 
+def moment_text(ts: float, now: float) -> str:
+    """Day and local time, twelve columns: ``23 Nov 14:02``; seconds today, the year long ago."""
+    then = datetime.fromtimestamp(ts).astimezone()
+    today = datetime.fromtimestamp(now).astimezone()
+    if then.date() == today.date():
+        return f"{then:%H:%M:%S}".ljust(12)
+    return f"{then:%d %b %H:%M}" if then.year == today.year else f"{then:%d %b %Y}".ljust(12)
+
+
 def rate_text(rate: float | None) -> str:
     """Tokens per second: ``46.2``, ``1,204``."""
     if rate is None:

@@ -1,15 +1,21 @@
-"""One model from all sides: state, identity, canary, memory, timeline, evidence."""
+"""One model from all sides: state, canary, history, memory, timeline, admission, evidence."""
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
 from console.bindings import bindings_for
 from console.commands import DETAIL
-from console.dossier import dossier_of
+from console.dossier import Papers, dossier_of
+from console.history import rows_of
 from console.line import Cell, Line, shorten, tidy
 from console.screens.page import MOVES, Drawing, Page
 from console.status import SIMULATED
+from engine import Decision, EngineError, Explanation, ModelView, RegistryRow
+
+HISTORY = 20
+"""Rows of the registry told of one model; ``R`` and a filter show more."""
 
 JUMPS = (
     ("1", "model"),
@@ -18,6 +24,8 @@ JUMPS = (
     ("4", "memory"),
     ("5", "timeline"),
     ("6", "evidence"),
+    ("7", "history"),
+    ("8", "admission"),
 )
 
 
@@ -26,8 +34,7 @@ class DetailScreen(Page):
 
     Args:
         model_id: Whose.
-        section: Where to open: ``model``, ``canary``, ``quarantine``, ``memory``, ``timeline`` or
-            ``evidence``.
+        section: Where to open, one of ``JUMPS``.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -37,8 +44,9 @@ class DetailScreen(Page):
             Binding(key, f"section('{name}')", name, id=f"detail.{name}", show=False)
             for key, name in JUMPS
         ),
+        Binding("f5", "again", "again", id="detail.again", show=False),
     ]
-    KEYS = (("2-6", "sections"),)
+    KEYS = (("1-8", "sections"), ("f5", "again"))
     where = DETAIL
 
     def __init__(self, model_id: str, section: str = "model") -> None:
@@ -46,6 +54,43 @@ class DetailScreen(Page):
         self.target_id = model_id
         self._places: dict[str, int] = {}
         self._first: str | None = section
+        self._history: tuple[RegistryRow, ...] | None = None
+        self._explanation: Explanation | Decision | None = None
+        self._known: Hashable = None
+
+    def on_mount(self) -> None:
+        """Read the registry and ask the gate."""
+        self.action_again()
+
+    def action_again(self) -> None:
+        """Read the registry and ask the gate again."""
+        self.run_worker(self._read(), group="history", exclusive=True, exit_on_error=False)
+        self.run_worker(self._ask(), group="gate", exclusive=True, exit_on_error=False)
+
+    async def _read(self) -> None:
+        model_id, engine = self.target_id or "", self.lmx.engine
+        try:
+            self._history = await rows_of(engine, model_id=model_id, limit=HISTORY)
+        except EngineError:
+            rows = self.lmx.snapshot.registry
+            self._history = tuple(row for row in rows if row.model_id == model_id)[:HISTORY]
+        self.redraw()
+
+    async def _ask(self) -> None:
+        try:
+            self._explanation = await self.lmx.engine.explain(self.target_id or "")
+        except EngineError as error:
+            self._explanation = error.decision
+        self.redraw()
+
+    def _keep_up(self, model: ModelView) -> None:
+        """Read again what the model's own steps change: its rows with the registry, what the gate
+        says with its readiness."""
+        snapshot = self.lmx.snapshot
+        known = (snapshot.registry_total, model.version, snapshot.started)
+        if self._known is not None and known != self._known:
+            self.action_again()
+        self._known = known
 
     def draw(self, width: int, now: float) -> Drawing:
         """The dossier, or that the model is gone."""
@@ -60,7 +105,9 @@ class DetailScreen(Page):
             gone: Line = (Cell(" this model is no longer in the catalog", "warn"),)
             return Drawing(title, [gone])
         case = snapshot.case(model_id)
-        told = dossier_of(model, case, width, now, glyphs)
+        self._keep_up(model)
+        papers = Papers(case, self._history, self._explanation)
+        told = dossier_of(model, papers, snapshot.memory, width, now, glyphs)
         self._places = told.places
         return Drawing(title, told.lines)
 

@@ -30,7 +30,7 @@ ELSEWHERE = (
     ("ctrl+j", "in the chat: new line"),
     ("f", "in the log: follow the newest line"),
     ("x", "in the requests: cancel the chosen one"),
-    ("2-6", "in the details: go to a section"),
+    ("1-8", "in the details: go to a section"),
     ("ctrl+c", "cancel what runs, or say how to quit"),
     ("ctrl+q", "quit from anywhere"),
 )

@@ -36,8 +36,8 @@ class Listing(Page):
             yield FilterBar(id="filter")
         yield FooterLine(id="footer")
 
-    def rows(self, width: int, now: float) -> Sequence[tuple[Hashable, Line]]:
-        """Key and line of every row that the filter lets through."""
+    def rows(self, width: int, now: float) -> tuple[Sequence[Hashable], Sequence[Line]]:
+        """The keys and the lines of every row that the filter lets through."""
         raise NotImplementedError
 
     def caption(self) -> tuple[str, str]:
@@ -50,13 +50,12 @@ class Listing(Page):
 
     def draw(self, width: int, now: float) -> Drawing:
         """The rows, with the cursor on the chosen one."""
-        rows = self.rows(width, now)
+        keys, lines = self.rows(width, now)
         first = not self._keys
-        self._keys = tuple(key for key, _ in rows)
+        self._keys = tuple(keys)
         if self.chosen not in self._keys:
             self.chosen = self._keys[0] if first and self._keys else None
         title, subtitle = self.caption()
-        lines: list[Line] = [line for _, line in rows]
         if not lines:
             word = "nothing matches the filter (esc clears it)" if self.filter else self.EMPTY
             lines = [(Cell(f" {word}", "dim"),)]

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 
 from console.bindings import bindings_for
 from console.commands import LOG
-from console.line import Cell, Line
+from console.line import Cell, DrawnLines, Line
 from console.presenter import event_line, notices_whole, simulated_ids
 from console.screens.listing import Listing
 from console.screens.page import MOVES, Drawing
@@ -38,12 +38,9 @@ class LogScreen(Listing):
         super().__init__()
         self.follow = True
         self._events: deque[Event] = deque(maxlen=KEPT)
-        self._shown = 0
-        self._lines: dict[int, Line] = {}
-        self._drawn_for = (0, 0)
-        self._rows: list[tuple[Hashable, Line]] = []
+        self._found: list[Event] = []
+        self._drawn: Sequence[Line] = ()
         self._seen: Hashable = None
-        self._simulated: frozenset[str] = frozenset()
 
     def compose(self) -> ComposeResult:
         """The lasting notices whole, over the sheet: they do not scroll away."""
@@ -69,42 +66,29 @@ class LogScreen(Listing):
         panel.styles.height = len(lines)
         panel.show(lines)
 
-    def rows(self, width: int, now: float) -> Sequence[tuple[Hashable, Line]]:
-        """One line for each event that the search lets through."""
+    def rows(self, width: int, now: float) -> tuple[Sequence[Hashable], Sequence[Line]]:
+        """One line for each event that the search lets through; drawn once it is in sight."""
         self._take()
         last = self._events[-1].seq if self._events else 0
         simulated = simulated_ids(self.lmx.snapshot)
-        if simulated != self._simulated:
-            self._simulated = simulated
-            self._lines.clear()
-        seen = (last, self.filter, self.follow, width, int(now // 86_400), simulated)
-        if seen == self._seen:
-            return self._rows
-        found = [e for e in self._events if self.matches(e.model_id, e.message, e.kind, e.actor)]
-        self._shown = len(found)
-        if self.follow and found:
-            self.chosen = found[-1].seq
-        self._seen = seen
-        self._rows = [(event.seq, self._line(event, width, now)) for event in found]
-        return self._rows
+        seen = (last, self.filter, width, int(now // 86_400), simulated)
+        if seen != self._seen:
+            self._seen = seen
+            found = self._found = [event for event in self._events if self._wanted(event)]
 
-    def _line(self, event: Event, width: int, now: float) -> Line:
-        """The line of an event, drawn once: thousands of them stand still while one arrives."""
-        fits = (width, int(now // 86_400))
-        if fits != self._drawn_for:
-            self._drawn_for = fits
-            self._lines.clear()
-        line = self._lines.get(event.seq)
-        if line is None:
-            about = (event.ts, event.model_id, event.message, event.level)
-            line = self._lines[event.seq] = event_line(
-                *(*about, width, now, self.glyphs),
-                actor=event.actor,
-                simulated=event.model_id in self._simulated,
-            )
-            if len(self._lines) > 2 * KEPT:
-                self._lines.clear()
-        return line
+            def draw(index: int) -> Line:
+                event = found[index]
+                about = (event.ts, event.model_id, event.message, event.level, width, now)
+                real = event.model_id not in simulated
+                return event_line(*about, self.glyphs, actor=event.actor, simulated=not real)
+
+            self._drawn = DrawnLines(len(found), draw)
+        if self.follow and self._found:
+            self.chosen = self._found[-1].seq
+        return [event.seq for event in self._found], self._drawn
+
+    def _wanted(self, event: Event) -> bool:
+        return self.matches(event.model_id, event.message, event.kind, event.actor)
 
     def _take(self) -> None:
         """Fetch what is new from the engine's memory; where it has none, from the snapshot."""
@@ -117,7 +101,7 @@ class LogScreen(Listing):
         words = ["following" if self.follow else "not following (f)"]
         if self.filter:
             words.append(f"search: {self.filter[:30]}")
-        return f"Log {self._shown:,} of {len(self._events):,}", ", ".join(words)
+        return f"Log {len(self._found):,} of {len(self._events):,}", ", ".join(words)
 
     def heading(self, width: int) -> Line | None:  # noqa: ARG002 - the lines need no heads
         """None: a line says what it is."""

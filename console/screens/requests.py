@@ -30,10 +30,10 @@ class RequestsScreen(Listing):
     EMPTY = "no request is in flight"
     where = REQUESTS
 
-    def rows(self, width: int, now: float) -> Sequence[tuple[Hashable, Line]]:
+    def rows(self, width: int, now: float) -> tuple[Sequence[Hashable], Sequence[Line]]:
         """Client, model, phase, tokens, age."""
         requests = sorted(self.lmx.snapshot.requests, key=lambda r: (r.started_at, r.id))
-        return [(r.id, self._row(r, width, now)) for r in requests]
+        return [r.id for r in requests], [self._row(r, width, now) for r in requests]
 
     def _row(self, request: RequestView, width: int, now: float) -> Line:
         glyphs = self.glyphs

@@ -5,7 +5,6 @@ changed span of the changed line.
 """
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -16,7 +15,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from console.line import Line
+from console.line import DrawnLines, Line
 
 STYLES = frozenset(
     {
@@ -44,7 +43,7 @@ class LinePanel(ScrollView, can_focus=True, inherit_bindings=False):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id, classes=classes)
-        self._lines: tuple[Line, ...] = ()
+        self._lines: Sequence[Line] = ()
         self._heading: Line | None = None
         self._cursor: int | None = None
         self._subtitle, self._placed = "", False
@@ -52,8 +51,8 @@ class LinePanel(ScrollView, can_focus=True, inherit_bindings=False):
         self._shown_subtitle = ""
 
     @property
-    def lines(self) -> tuple[Line, ...]:
-        """What is shown now."""
+    def lines(self) -> Sequence[Line]:
+        """What is shown now; some of it may not be drawn before it is looked at."""
         return self._lines
 
     def title(self, text: str, subtitle: str = "", *, placed: bool = False) -> None:
@@ -84,8 +83,11 @@ class LinePanel(ScrollView, can_focus=True, inherit_bindings=False):
     def show(
         self, lines: Sequence[Line], *, heading: Line | None = None, cursor: int | None = None
     ) -> None:
-        """Show these lines; only what differs from the last ones is repainted."""
-        old, new = self._lines, tuple(lines)
+        """Show these lines; only what is in sight and differs from the last ones is repainted.
+
+        The lines must not change afterwards.
+        """
+        old, new = self._lines, lines if isinstance(lines, DrawnLines) else tuple(lines)
         old_cursor = self._cursor
         self._lines, self._cursor = new, cursor
         if heading != self._heading:
@@ -93,7 +95,10 @@ class LinePanel(ScrollView, can_focus=True, inherit_bindings=False):
             self.refresh()
         if len(old) != len(new):
             self.virtual_size = Size(self.size.width, len(new) + self._top)
-        for index, (before, after) in enumerate(zip_longest(old, new)):
+        top, most = int(self.scroll_offset.y), max(len(old), len(new))
+        for index in range(top, min(top + self.size.height, most)):
+            before = old[index] if index < len(old) else None
+            after = new[index] if index < len(new) else None
             if before is not after and before != after:
                 self._refresh_span(index, *_changed_span(before, after))
         if cursor != old_cursor:

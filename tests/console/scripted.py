@@ -5,7 +5,7 @@ read from ``calls`` what the console asked for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from engine import (
     LoadOptions,
     MemoryView,
     PerformanceView,
+    RegistryRow,
     RuntimeView,
 )
 
@@ -89,10 +90,28 @@ class ScriptedStream:
         self.cancelled.set()
 
 
+class ScriptedArchive(Archive):
+    """The rows of a script, older ones included that a snapshot does not show."""
+
+    def __init__(self, rows: Sequence[RegistryRow]) -> None:
+        self._rows = tuple(rows)
+
+    def rows(
+        self,
+        model_id: str | None = None,
+        backend: str | None = None,
+        outcome: str | None = None,
+        since: float | None = None,
+        limit: int | None = None,
+    ) -> tuple[RegistryRow, ...]:
+        return tuple(row for row in self._rows if model_id in (None, row.model_id))[:limit]
+
+
 class ScriptedDesk:
     """Keeps what the API reports."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Callable[[], Sequence[RegistryRow]]) -> None:
+        self._rows = rows
         self.address = ""
         self.trouble = ""
         self.notes: list[tuple[str, str]] = []
@@ -121,7 +140,7 @@ class ScriptedDesk:
         return PerformanceView(model_id, T0)
 
     def archive(self) -> Archive:
-        raise NotImplementedError
+        return ScriptedArchive(self._rows())
 
     def history(self, after: int) -> Iterator[Event]:
         return iter(())
@@ -152,7 +171,9 @@ class ScriptedEngine:
         self.streams: list[ScriptedStream] = []
         """Streams handed out in order by :meth:`chat`; an empty list plays a short answer."""
         self.stopped = False
-        self.desk = ScriptedDesk()
+        self.older: tuple[RegistryRow, ...] = ()
+        """Rows of the registry before those of the snapshot."""
+        self.desk = ScriptedDesk(lambda: (*self._snapshot.registry, *self.older))
 
     def set(self, snapshot: EngineSnapshot | None = None, **changes: Any) -> EngineSnapshot:
         """Show another state: a whole snapshot, or the present one with fields changed."""

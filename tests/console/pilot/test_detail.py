@@ -5,10 +5,20 @@ from dataclasses import replace
 
 from console.app import LmxApp
 from console.screens.detail import DetailScreen
-from engine import MemoryEstimate, Readiness, Transition
+from engine import MemoryEstimate, Readiness, RegistryRow, Transition
 from tests.console import gallery
-from tests.console.scripted import GB, T0, ScriptedEngine, snapshot_of
-from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, plain, settle
+from tests.console.scripted import GB, T0, Clock, ScriptedEngine, snapshot_of
+from tests.console.stage import (
+    ARCHITECTURE,
+    HOSTILE,
+    SIZE,
+    assert_harmless,
+    open_screen,
+    plain,
+    report,
+    settle,
+    until,
+)
 
 Build = Callable[..., LmxApp]
 KIMI = "Kimi-K2.5-3bit"
@@ -48,13 +58,82 @@ async def test_everything_known_of_a_quarantined_model(console: Build) -> None:
                 "46.2 tok/s",
                 "ran 14:02:10, before it died",
                 "362 GB",
-                "cache 18 GB for 32,768 tokens",
+                "18 GB  cache for 32,768 tokens",
+                "512 GB of 512 GB",
             ),
             *("canary_pending → routable", "third strike (engine)", "SIGABRT exit code 134"),
             *("prefill 41k tok, client openclaw-3", "first line", "last line"),
         ):
             assert word in text, word
         assert "371 GB" not in text, "no worker holds it any more"
+
+
+async def test_the_history_of_its_canaries_with_their_times(console: Build) -> None:
+    engine = struck_out()
+    steps = {"handshake": ["pass", 2.0], "decode": ["pass", 310.0], "cancel": ["skipped", None]}
+    about = {"event": "canary", "steps": steps}
+    passed = RegistryRow(T0 - 90_000, KIMI, "mlx", "mlx-lm 0.30.7", "pass", "canary 9/9", about)
+    other = replace(passed, model_id="another", reason="of another")
+    strike = replace(passed, ts=T0 - 60, outcome="fail", reason="SIGABRT", metadata={})
+    engine.older = (strike, other, passed)
+    app = console(engine)
+    async with app.run_test(size=TALL) as pilot:
+        await open_screen(app, pilot, DetailScreen(KIMI))
+        await until(pilot, lambda: "took 312 ms" in plain(app))
+        text = plain(app)
+        newest = text.index("14:01:11     fail")
+        assert newest < text.index("22 Nov 13:02 pass canary      mlx-lm 0.30.7    canary 9/9")
+        assert "of another" not in text
+        # A new row is read as soon as the snapshot counts it.
+        engine.older = (replace(strike, ts=T0 - 5, reason="SIGSEGV"), *engine.older)
+        engine.set(registry_total=4)
+        await settle(pilot)
+        await until(pilot, lambda: "14:02:06     fail" in plain(app))
+
+
+async def test_the_gate_s_answer_to_each_check_and_again_on_f5(console: Build) -> None:
+    engine = struck_out()
+    model = engine.snapshot().models[0]
+    engine.explanations[KIMI] = report(model, ARCHITECTURE)
+    app = console(engine)
+    async with app.run_test(size=TALL) as pilot:
+        await open_screen(app, pilot, DetailScreen(KIMI))
+        await until(pilot, lambda: "refused: model_unsupported_arch" in plain(app))
+        assert "glm_moe_dsa" in plain(app)
+        engine.explanations[KIMI] = report(model)
+        await pilot.press("f5")
+        await until(pilot, lambda: "✓ admitted" in plain(app))
+
+
+async def test_the_first_the_worst_and_the_last_failure_are_told_apart(console: Build) -> None:
+    kept = tuple(replace(gallery.evidence(KIMI), at=T0 - 60 * i, cause=f"c{i}") for i in (3, 2, 1))
+    engine = ScriptedEngine(
+        snapshot_of(gallery.quarantined(), quarantine=(gallery.case(evidence=kept),))
+    )
+    app = console(engine)
+    async with app.run_test(size=TALL) as pilot:
+        await open_screen(app, pilot, DetailScreen(KIMI))
+        text = plain(app)
+        assert text.index("last  c1") < text.index("worst  c2") < text.index("first  c3")
+
+
+async def test_a_drain_counts_down_with_what_is_left(console: Build) -> None:
+    clock = Clock()
+    model = gallery.routable("m", draining=True, drain_until=T0 + 27)
+    engine = ScriptedEngine(snapshot_of(model))
+    app = console(engine, clock=clock)
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, DetailScreen("m"))
+        assert "draining 27 s" in plain(app)
+        assert "2 requests are left, cancelled in 27 s" in plain(app)
+        clock.advance(20)
+        engine.change("m", requests=1)
+        await settle(pilot)
+        assert "1 request is left, cancelled in 7 s" in plain(app)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert "draining 7 s" in plain(app)
+        assert "cancelled in 7 s" in plain(app)
 
 
 async def test_sections_open_by_key_and_by_argument(console: Build) -> None:
@@ -71,6 +150,12 @@ async def test_sections_open_by_key_and_by_argument(console: Build) -> None:
         await pilot.press("6")
         await settle(pilot)
         assert "last line" in plain(app)
+        await pilot.press("7")
+        await settle(pilot)
+        assert "History in the registry" in plain(app)
+        await pilot.press("8")
+        await settle(pilot)
+        assert "as the gate sees it now" in plain(app)
 
 
 async def test_it_follows_the_model_and_says_when_it_is_gone(console: Build) -> None:

@@ -1,15 +1,16 @@
 """The registry screen: filter, sort, and the way to a model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from console.app import LmxApp
 from console.screens.dashboard import DashboardScreen
 from console.screens.detail import DetailScreen
-from console.screens.registry import RegistryScreen
+from console.screens.registry import HELD, RegistryScreen
 from engine import RegistryRow
 from tests.console import gallery
 from tests.console.scripted import T0, ScriptedEngine
-from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, plain, settle
+from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, plain, settle, until
 
 Build = Callable[..., LmxApp]
 
@@ -73,6 +74,56 @@ async def test_hostile_and_twin_rows(console: Build) -> None:
         await pilot.press("j", "j", "G", "pageup", "g", "slash", *"[/red]", "enter")
         await settle(pilot)
         assert_harmless(plain(app))
+
+
+async def test_thousands_of_rows_and_those_that_come_meanwhile(console: Build) -> None:
+    engine = ScriptedEngine(gallery.working())
+    engine.older = tuple(
+        RegistryRow(T0 - 700 - i, f"old-{i:05}", "mlx", "v", "pass", "canary 9/9")
+        for i in range(HELD + 50)
+    )
+    engine.set(registry_total=3 + len(engine.older))
+    app = console(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, RegistryScreen())
+        await until(pilot, lambda: f"Registry {HELD:,} of {HELD + 53:,}" in plain(app))
+        await pilot.press("G")
+        await settle(pilot)
+        assert "old-04996" in plain(app)
+        assert app.screen.sheet._lines._drawn.keys() != set(range(HELD)), "only those in sight"  # type: ignore[attr-defined]
+        await pilot.press("k", "k")
+        new = RegistryRow(T0 + 1, "new", "mlx", "v", "pass", "canary 9/9")
+        engine.set(registry=(new, *gallery.registry()), registry_total=4 + len(engine.older))
+        await settle(pilot)
+        assert app.screen.chosen[1] == "old-04994"  # type: ignore[attr-defined]
+        assert "old-04994" in plain(app), "the reader stays where he reads"
+        await pilot.press("slash", *"old-04", "enter")
+        await settle(pilot)
+        assert "Registry 996 of" in plain(app)
+        await pilot.press("escape", "g")
+        await settle(pilot)
+        assert "new" in rows(app)[0]
+        # So much has come that the snapshot no longer meets what is held: fetched again.
+        burst = tuple(replace(new, ts=T0 + 10 + i, model_id=f"burst-{i}") for i in range(9, 0, -1))
+        engine.older = (new, *gallery.registry(), *engine.older)
+        engine.set(registry=burst[:3], registry_total=13 + len(engine.older))
+        await settle(pilot)
+        await pilot.press("g")
+        await until(pilot, lambda: "burst-9" in rows(app)[0])
+
+
+async def test_a_canary_is_run_again_from_its_row(console: Build) -> None:
+    engine = ScriptedEngine(gallery.working())
+    app = console(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, RegistryScreen())
+        await pilot.press("C")
+        await settle(pilot)
+        assert [call.model_id for call in engine.asked("canary")] == ["MiniMax-M2.5-4bit"]
+        await pilot.press("j", "C")
+        await settle(pilot)
+        assert "quarantined, not routable" in plain(app)
+        assert len(engine.asked("canary")) == 1
 
 
 async def test_empty(console: Build) -> None:

@@ -125,6 +125,20 @@ def test_notices(console: Build, snap_compare: Compare) -> None:
     assert shot(console, snap_compare, snapshot, select="MiniMax-M2.5-4bit")
 
 
+def test_engine_down(console: Build, snap_compare: Compare) -> None:
+    engine = ScriptedEngine(snapshot_of(started=False, runtimes=(), host="mono512", api=""))
+    engine.start_error = PermissionError(13, "Permission denied", "/home/ops/.opta-lmx")
+    app = console(engine)
+
+    async def before(pilot: Pilot[None]) -> None:
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        await pilot.press("l")
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=SMALL, run_before=before)
+
+
 def test_stale(console: Build, snap_compare: Compare) -> None:
     engine, clock = ScriptedEngine(gallery.working()), Clock()
     app = console(engine, clock=clock)

@@ -9,11 +9,22 @@ from console.screens.detail import DetailScreen
 from console.screens.explain import ExplainScreen
 from console.screens.help import HelpScreen
 from console.screens.log import LogScreen
+from console.screens.prompt import PromptScreen
 from console.screens.registry import RegistryScreen
 from console.screens.requests import RequestsScreen
-from engine import ChatDelta, ChatEnd, Code, Decision, MemoryEstimate, Readiness, Transition
+from engine import (
+    ChatDelta,
+    ChatEnd,
+    ChatTurn,
+    Code,
+    Decision,
+    MemoryEstimate,
+    Readiness,
+    RegistryRow,
+    Transition,
+)
 from tests.console import gallery
-from tests.console.scripted import GB, T0, ScriptedEngine, ScriptedStream
+from tests.console.scripted import GB, T0, ScriptedEngine, ScriptedStream, snapshot_of
 from tests.console.stage import ARCHITECTURE, SIGNATURE, SIZE, before, report
 
 Build = Callable[..., Any]
@@ -117,6 +128,38 @@ def test_detail_quarantined(console: Build, snap_compare: Compare) -> None:
 def test_detail_evidence(console: Build, snap_compare: Compare) -> None:
     run = before(lambda: DetailScreen(KIMI, section="evidence"))
     assert snap_compare(console(quarantined()), terminal_size=SIZE, run_before=run)
+
+
+def test_detail_in_service_and_draining(console: Build, snap_compare: Compare) -> None:
+    """Canary, history with times, the parts of the estimate, the gate's answers, a drain."""
+    steps = {name: ["pass", ms] for name, ms in zip(gallery.STEPS, gallery.TIMES, strict=True)}
+    canary = {"event": "canary", "steps": steps}
+    strike = {"event": "strike"}
+    history = (
+        RegistryRow(T0 - 5, MINIMAX, "mlx", gallery.MLX, "pass", "canary 9/9, 46.2 tok/s", canary),
+        RegistryRow(T0 - 70, MINIMAX, "mlx", gallery.MLX, "fail", "SIGABRT", strike),
+        RegistryRow(T0 - 90_000, MINIMAX, "mlx", "mlx-lm 0.30.7", "pass", "canary 9/9", canary),
+    )
+    estimate = MemoryEstimate(121 * GB, 8 * GB, 2 * GB, 32768)
+    model = gallery.routable(
+        MINIMAX, draining=True, drain_until=T0 + 27, estimate=estimate, strikes=1, pid=4242
+    )
+    engine = ScriptedEngine(snapshot_of(model, registry=history))
+    engine.explanations[MINIMAX] = report(model)
+    run = before(lambda: DetailScreen(MINIMAX))
+    assert snap_compare(console(engine), terminal_size=(120, 60), run_before=run)
+
+
+def test_prompt(console: Build, snap_compare: Compare) -> None:
+    turns = (
+        ChatTurn("system", "Be brief."),
+        ChatTurn("user", "Which river runs through the capital of France?"),
+        ChatTurn("assistant", "The Seine."),
+        ChatTurn("user", "And through that of England?"),
+    )
+    run = before(lambda: PromptScreen(MINIMAX, turns, asked=False))
+    app = console(ScriptedEngine(gallery.working()))
+    assert snap_compare(app, terminal_size=SIZE, run_before=run)
 
 
 def test_registry(console: Build, snap_compare: Compare) -> None:
