@@ -217,7 +217,8 @@ class LmxApp(App[None], inherit_bindings=False):
         """How fresh the screen is."""
         pump = self.pump
         age = max(pump.age_s, pump.lateness_s)
-        return Pulse(age, paused=pump.paused, readonly=self.readonly, error=pump.error)
+        flags = {"paused": pump.paused, "readonly": self.readonly, "down": self.trouble is not None}
+        return Pulse(age, error=pump.error, **flags)
 
     def report(self, what: Decision | str, level: str = "", model_id: str = "") -> None:
         """Answer the operator on one line of the screen that asked, also behind a dialog.

@@ -10,19 +10,17 @@ from rich.cells import cell_len
 
 from console.line import Cell, Line, cut, shorten, spread, tidy, width_of
 from console.panels import canary_lines, canary_title, quarantine_lines, registry_lines
-from console.paragraph import wrap
 from console.rows import heading, model_row
-from console.status import LIVE, SIGNS, SIMULATED, Glyphs, sign_of
-from console.units import bar_text, clock_text, size_text, span_text
+from console.status import LIVE, SIMULATED, Glyphs, sign_of
+from console.units import clock_text, size_text
 from console.wording import (
     ON_PROBATION,
     codes_of,
     drain_words,
     reason_words,
     release_words,
-    version_words,
 )
-from engine import Backend, EngineSnapshot, ModelView, Notice, QuarantineView, Readiness
+from engine import EngineSnapshot, ModelView, QuarantineView, Readiness
 
 STALE_S = 3.0
 """Silence of the engine after which nothing on screen counts as live."""
@@ -252,85 +250,6 @@ def _needed(model: ModelView) -> int:
     return model.estimate.total if model.estimate is not None else model.weight_bytes
 
 
-def header_line(
-    snapshot: EngineSnapshot, pulse: Pulse, width: int, period_s: float, glyphs: Glyphs
-) -> Line:
-    """The top line: who, how fresh, memory, runtimes, API, and what an operator must not miss.
-
-    Args:
-        period_s: The pump's period; an age below it is as fresh as it gets.
-    """
-    ascii_only = glyphs.ascii_only
-    parts: list[tuple[int, Line]] = [(0, (Cell(" LMX ", "brand"),))]
-
-    def add(rank: int, *cells: Cell) -> None:
-        parts.append((rank, cells))
-
-    host = tidy(snapshot.host, ascii_only=ascii_only, limit=24)
-    if host:
-        add(2, Cell(host, "name"))
-    if pulse.stale:
-        add(0, Cell(f" STALE {span_text(pulse.age_s)} ", "alarm"))
-    elif snapshot.stopping:
-        add(0, Cell("engine stopping", "warn"))
-    elif not snapshot.started:
-        down = Cell("engine down", "bad")
-        add(0, down if pulse.down else Cell("engine starting", "busy"))
-    else:
-        add(3, Cell("engine ", "dim"), Cell(f"{max(pulse.age_s, period_s):.1f} s"))
-    memory = snapshot.memory
-    if memory.budget > 0:
-        share = memory.reserved / memory.budget
-        style = "warn" if share > 0.9 else "ok"
-        add(
-            1,
-            Cell("mem ", "dim"),
-            Cell(bar_text(share, 10, ascii_only=ascii_only), style),
-            Cell(f" {share * 100:.0f} %"),
-            Cell(f" of {size_text(memory.budget)}", "dim"),
-        )
-    played = max((m.backend_version for m in snapshot.models if m.simulated), default="")
-    for runtime in snapshot.runtimes:
-        simulated = runtime.backend is Backend.SIMULATED
-        if simulated and not played:
-            continue  # nobody needs to know of a backend that nothing here runs on
-        version = played if simulated else runtime.version or runtime.name
-        text = tidy(version_words(version, 40, glyphs.ellipsis), ascii_only=ascii_only)
-        if runtime.error:
-            add(4, Cell(f"{text} unavailable", "warn"))
-        elif runtime.version:
-            add(5, Cell(text, "dim"))
-    if snapshot.api:
-        add(
-            4, Cell("api ", "dim"), Cell(tidy(_near(snapshot.api), ascii_only=ascii_only, limit=30))
-        )
-    overrides = sum(m.override and m.readiness is not Readiness.UNLOADED for m in snapshot.models)
-    if overrides:
-        add(0, Cell(f"OVERRIDE {overrides}", "badge"))
-    if pulse.readonly:
-        add(0, Cell("READ-ONLY", "badge"))
-    if pulse.paused:
-        add(0, Cell("PAUSED", "badge"))
-    while len(parts) > 1 and _joined_width(parts) > width:
-        weakest = max(rank for rank, _ in parts)
-        if weakest == 0:
-            break
-        last = max(i for i, (rank, _) in enumerate(parts) if rank == weakest)
-        del parts[last]
-    line: list[Cell] = []
-    for index, (_, cells) in enumerate(parts):
-        if index > 1:
-            line.append(Cell("   "))
-        elif index == 1:
-            line.append(Cell(" "))
-        line.extend(cells)
-    return tuple(line)
-
-
-def _joined_width(parts: list[tuple[int, Line]]) -> int:
-    return sum(width_of(cells) for _, cells in parts) + 3 * (len(parts) - 1) - 2
-
-
 def event_line(
     ts: float,
     model_id: str,
@@ -363,42 +282,3 @@ def event_line(
     room = width - width_of(cells) - (cell_len(by) + 2 if by else 0) - 1
     cells.append(Cell(cut(message, max(room, 0), glyphs.ellipsis), style))
     return spread(tuple(cells), (Cell(by + " ", "dim"),), width) if by else tuple(cells)
-
-
-def notice_lines(snapshot: EngineSnapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """The lasting banners, two at most; ``L`` where the log holds more of them."""
-    lines: list[Line] = []
-    more = len(snapshot.notices) - 2
-    for notice in snapshot.notices[:2]:
-        text = _notice_text(notice, glyphs)
-        tail = f"  (+{more}, L)" if len(lines) == 1 and more > 0 else ""
-        if not tail and cell_len(text) > width - 1:
-            tail = "  (L)"
-        text = cut(text, width - len(tail) - 1, glyphs.ellipsis) + tail
-        lines.append((Cell(text, _notice_style(notice)),))
-    return tuple(lines)
-
-
-def notices_whole(snapshot: EngineSnapshot, width: int, glyphs: Glyphs) -> tuple[Line, ...]:
-    """Every lasting banner, in as many lines as it takes."""
-    lines: list[Line] = []
-    for notice in snapshot.notices:
-        first, *more = wrap(_notice_text(notice, glyphs), max(width - 4, 8))
-        texts = (first, *("   " + text for text in more))
-        lines += [(Cell(text, _notice_style(notice)),) for text in texts]
-    return tuple(lines)
-
-
-def _near(address: str) -> str:
-    """An address as it is read on its own machine: the port says it all."""
-    host, _, port = address.rpartition(":")
-    return f":{port}" if host in ("127.0.0.1", "localhost", "[::1]") else address
-
-
-def _notice_text(notice: Notice, glyphs: Glyphs) -> str:
-    message = tidy(notice.message, ascii_only=glyphs.ascii_only, limit=2000)
-    return f" {glyphs.of(SIGNS['refused'])} {message}"
-
-
-def _notice_style(notice: Notice) -> str:
-    return "bad" if notice.level == "error" else "warn"

@@ -11,6 +11,7 @@ from textual.screen import Screen
 
 from console.bindings import bindings_for
 from console.commands import DASHBOARD
+from console.masthead import header_line, notice_lines
 from console.news import headline
 from console.presenter import (
     SORTS,
@@ -18,8 +19,6 @@ from console.presenter import (
     arrange,
     beat,
     event_line,
-    header_line,
-    notice_lines,
     present,
     simulated_ids,
     visible,

@@ -10,7 +10,8 @@ from textual.binding import Binding, BindingType
 from console.bindings import bindings_for
 from console.commands import LOG
 from console.line import Cell, DrawnLines, Line
-from console.presenter import event_line, notices_whole, simulated_ids
+from console.masthead import notices_whole
+from console.presenter import event_line, simulated_ids
 from console.screens.listing import Listing
 from console.screens.page import MOVES, Drawing
 from console.widgets.header import NoticeLines

@@ -11,8 +11,8 @@ from textual.screen import Screen
 
 from console.commands import Command, commands_on
 from console.line import Cell, Line, cut, tidy, width_of
+from console.masthead import header_line
 from console.news import answer_on
-from console.presenter import header_line
 from console.status import Glyphs
 from console.widgets.event_line import EventLine
 from console.widgets.footer import FooterLine

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from console.line import Line, width_of
+from console.masthead import header_line, notice_lines, notices_whole
 from console.panels import registry_heading, registry_lines
 from console.presenter import (
     Pulse,
@@ -13,10 +14,7 @@ from console.presenter import (
     arrange,
     beat,
     event_line,
-    header_line,
     note_lines,
-    notice_lines,
-    notices_whole,
     present,
     visible,
 )
