@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from engine.admission import answer
+from engine.admission import answer, folder_shapes
 from engine.admission.gap import CHECK, EXPECTED, Gap, gap_of
 from engine.admission.kind import foreign_kind
 from engine.admission.subject import GENERATION, NAMES_FOREIGN, TOKENIZER, Subject
@@ -125,13 +125,14 @@ def _weights(subject: Subject) -> Check | Gap:
                 words = f"{name}: {header.found}: see the backend check"
                 return answer.unknown(CHECK, EXPECTED, words)
             return gap_of(name, header)
-    tensors: set[str] = set()
+    shapes: dict[str, tuple[int, ...]] = {}
     for name, header in shards.items():
         for tensor in () if isinstance(header, HeaderError) else header.tensors:
-            if tensor.name in tensors:
+            if tensor.name in shapes:
                 words = f"{tensor.name} again in {name}"
                 return Gap("two weight files hold the same tensor", "every tensor once", words)
-            tensors.add(tensor.name)
+            shapes[tensor.name] = tensor.shape
+    tensors = set(shapes)
     index = subject.json(INDEX)
     if isinstance(index, HeaderError):
         return gap_of(INDEX, index)
@@ -149,7 +150,7 @@ def _weights(subject: Subject) -> Check | Gap:
         return Gap("there are no weights", SHARD_PATTERN, found)
     if not tensors:
         return Gap("its weight files are empty", "tensors", "none")
-    if gap := _layers(subject, tensors):
+    if gap := _layers(subject, tensors) or folder_shapes.gap(subject.config, shapes):
         return gap
     if warning := warning or _ends(subject):
         return answer.warned(CHECK, EXPECTED, warning)
