@@ -1,5 +1,6 @@
 """Completeness of a model folder: config, weights against the index, tokenizer."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -72,6 +73,7 @@ def _config(subject: Subject) -> Iterator[Gap]:
     for part in (config, text) if isinstance(text, Mapping) else (config,):
         yield from _ranges(part)
     yield from _heads(config)
+    yield from _numbers(config)
 
 
 def _ranges(part: Mapping[str, object]) -> Iterator[Gap]:
@@ -100,6 +102,20 @@ def _heads(config: Mapping[str, object]) -> Iterator[Gap]:
     if isinstance(shared, int) and (shared < 1 or heads % shared):
         words = "num_key_value_heads does not divide num_attention_heads"
         yield Gap(words, f"heads that divide {heads:,}", f"{shared:,}", _MEND)
+
+
+def _numbers(config: Mapping[str, object]) -> Iterator[Gap]:
+    """Figures the plain decoders reckon with from the first token on."""
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in folder_shapes.PLAIN:
+        return
+    for name in ("rms_norm_eps", "rope_theta"):
+        value = config.get(name)
+        if isinstance(value, int | float) and value is not True and 0 < value < math.inf:
+            continue
+        if value is not None:
+            words = f"{name} in config.json is no usable number"
+            yield Gap(words, f"{name} above 0", repr(value)[:60], _MEND)
 
 
 def _ends(subject: Subject) -> str:

@@ -33,7 +33,8 @@ _LOAD_TABLE: tuple[tuple[re.Pattern[str], Code], ...] = (
             r"invalid ggml type|REMOVED|pre-tokenizer type|only supports up to version"
             r"|no longer supported|endianness|unsupported dtype|requested number of bits"
             r"|unsupported compressed-tensors|wrong number of tensors|parameters not in model"
-            r"|Expected shape"
+            r"|Expected shape|Unsupported RoPE type|Cannot infer the quantization mode"
+            r"|divisible by the quantization group size"
         ),
         Code.MODEL_UNSUPPORTED_BACKEND,
     ),
@@ -49,8 +50,6 @@ _LOAD_TABLE: tuple[tuple[re.Pattern[str], Code], ...] = (
     ),
     (re.compile(r"trust_remote_code|SecurityError"), Code.MODEL_UNSAFE),
 )
-_DISK_FULL = re.compile(r"No space left|no room to build the starter|Disk quota exceeded")
-"""The machine's fault with no code of its own: never a strike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +129,11 @@ def classify_load_failure(kind: str, message: str, stderr_tail: str) -> Fault:
         kind: The exception's type, as the worker named it.
         message: Its text. llama-cpp-python's is always the same, so standard error decides then.
         stderr_tail: What the worker printed.
+
+    Whatever it means, it is told in order by a worker that lives, and would be told the same again:
+    never a strike or a restart, which would only call it a crash loop.
     """
-    for text in (f"{kind}: {message}", stderr_tail):
+    for text in (f"{kind}: {message}", _without_code(stderr_tail)):
         for pattern, code in _LOAD_TABLE:
             if found := pattern.search(text):
                 line = _line_around(text, found.start())
@@ -140,8 +142,22 @@ def classify_load_failure(kind: str, message: str, stderr_tail: str) -> Fault:
         Code.UNKNOWN_FAILURE,
         clean_line(kind, limit=60),
         clean_line(message, limit=400),
-        environment=_DISK_FULL.search(message) is not None,
+        environment=True,
     )
+
+
+def _without_code(text: str) -> str:
+    """Standard error without the source lines of Python's tracebacks: they quote the program, and
+    a program that names a danger to avoid it must not be taken for the danger."""
+    kept: list[str] = []
+    inside = False
+    for line in text.splitlines():
+        inside = line.startswith("Traceback (most recent call last)") or (
+            inside and line.startswith(" ")
+        )
+        if not inside:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _memory_line(text: str) -> str:

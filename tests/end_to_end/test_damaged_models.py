@@ -327,6 +327,81 @@ def base_mlx(starter: Path, to: Path) -> None:
     damage.edit_json(to / "generation_config.json", eos_token_id=None)
 
 
+def configured(**config: object) -> Make:
+    """The first layers under another config."""
+
+    def make(starter: Path, to: Path) -> None:
+        parts = damage.copy_mlx(starter, to, FEW, **config)
+        damage.write_safetensors(to / "model.safetensors", parts)
+
+    return make
+
+
+def strange(change: Callable[[Parts], object], **config: object) -> Make:
+    """The first layers with their tensors changed."""
+
+    def make(starter: Path, to: Path) -> None:
+        parts = damage.copy_mlx(starter, to, FEW, **config)
+        change(parts)
+        damage.write_safetensors(to / "model.safetensors", parts)
+
+    return make
+
+
+def swapped(parts: Parts) -> None:
+    """Two matrices under each other's names."""
+    one, other = "model.layers.0.mlp.up_proj.", "model.layers.0.self_attn.q_proj."
+    for piece in ("weight", "scales", "biases"):
+        parts[one + piece], parts[other + piece] = parts[other + piece], parts[one + piece]
+
+
+def one_too_many(parts: Parts) -> None:
+    parts["model.layers.0.self_attn.more.weight"] = parts["model.norm.weight"]
+
+
+def other_type(parts: Parts) -> None:
+    name = "model.layers.0.mlp.up_proj.weight"
+    parts[name] = replace(parts[name], dtype="I32")
+
+
+def without_norm(parts: Parts) -> None:
+    del parts["model.norm.weight"]
+
+
+def sharded_mlx(starter: Path, to: Path) -> None:
+    """Three shards with an index, and the code that such folders carry and nobody needs."""
+    parts = damage.copy_mlx(starter, to, auto_map={"AutoModel": "modeling_llama.Llama"})
+    weight_map: dict[str, str] = {}
+    for number in range(3):
+        name = f"model-{number + 1:05d}-of-00003.safetensors"
+        some = {key: part for n, (key, part) in enumerate(parts.items()) if n % 3 == number}
+        damage.write_safetensors(to / name, some)
+        weight_map |= dict.fromkeys(some, name)
+    total = sum(len(part.data) for part in parts.values())
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    (to / "model.safetensors.index.json").write_text(json.dumps(index))
+    for name in ("modeling_llama.py", "configuration_llama.py"):
+        (to / name).write_text("raise SystemExit('this must never run')\n")
+
+
+def untied_mlx(starter: Path, to: Path) -> None:
+    """A head of its own, which the starter, being tied, has not."""
+    parts = damage.copy_mlx(
+        starter,
+        to,
+        tie_word_embeddings=False,
+        quantization={
+            "group_size": 32,
+            "bits": 4,
+            "model.embed_tokens": {"group_size": 32, "bits": 8},
+            "lm_head": {"group_size": 32, "bits": 8},
+        },
+    )
+    tied = "model.embed_tokens."
+    head = {name.replace(tied, "lm_head."): p for name, p in parts.items() if tied in name}
+    damage.write_safetensors(to / "model.safetensors", parts | head)
+
+
 LAYER = ("model.layers.",)
 MLX_CASES: dict[str, tuple[Make, str]] = {
     "nan weights": (weights(ones, LAYER, FEW), "canary logits"),
@@ -342,6 +417,35 @@ MLX_CASES: dict[str, tuple[Make, str]] = {
     "silent": (silence_mlx, "canary decode"),
 }
 BASE_MLX = "base [x] 100% 模型"
+UNFIT: dict[str, tuple[Make, str, Code]] = {
+    "another width": (configured(hidden_size=512), "gate complete", Code.MODEL_INCOMPLETE),
+    "another vocabulary": (configured(vocab_size=32_000), "gate complete", Code.MODEL_INCOMPLETE),
+    "other heads": (configured(num_attention_heads=3), "gate complete", Code.MODEL_INCOMPLETE),
+    "other shared heads": (configured(num_key_value_heads=1), "gate complete",
+                           Code.MODEL_INCOMPLETE),
+    "swapped matrices": (strange(swapped), "gate complete", Code.MODEL_INCOMPLETE),
+    "words for a number": (configured(rms_norm_eps="small"), "gate complete",
+                           Code.MODEL_INCOMPLETE),
+    "no final norm": (strange(without_norm), "load", Code.MODEL_INCOMPLETE),
+    "no final norm, another width": (strange(without_norm, hidden_size=512), "load",
+                                     Code.MODEL_UNSUPPORTED_BACKEND),
+    "untied without a head": (configured(tie_word_embeddings=False), "load",
+                              Code.MODEL_INCOMPLETE),
+    "one tensor too many": (strange(one_too_many), "load", Code.MODEL_UNSUPPORTED_BACKEND),
+    "no quantisation told": (configured(quantization=None), "load",
+                             Code.MODEL_UNSUPPORTED_BACKEND),
+    "no such rope": (configured(rope_scaling={"rope_type": "nonesuch", "factor": 2.0}), "load",
+                     Code.MODEL_UNSUPPORTED_BACKEND),
+    "words in its rope": (configured(rope_scaling={"rope_type": "linear", "factor": "two"}),
+                          "load", Code.UNKNOWN_FAILURE),
+    "matrices of signed numbers": (strange(other_type), "canary logits",
+                                   Code.MODEL_CANARY_FAILED),
+}  # fmt: skip
+"""Weights and config that do not belong together: what says so, and how."""
+GOOD_MLX: dict[str, Make] = {
+    "sharded  (v2) Ünïcode 模型": sharded_mlx,
+    "untied": untied_mlx,
+}
 
 
 @pytest.fixture(scope="module")
@@ -349,6 +453,7 @@ def mlx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     place = tmp_path_factory.mktemp("mlx")
     starter = damage.build_mlx(place / "starter")
     cases: dict[str, Make] = {name: make for name, (make, _) in MLX_CASES.items()}
+    cases |= {name: make for name, (make, _, _) in UNFIT.items()} | GOOD_MLX
     cases[BASE_MLX] = base_mlx
     for name, make in cases.items():
         make(starter, place / "models" / name)
@@ -372,4 +477,24 @@ def test_an_mlx_base_model_of_an_odd_name_proves_itself(mlx: dict[str, Outcome])
     outcome = mlx[BASE_MLX]
     assert outcome.where == "nothing", outcome.decision
     assert outcome.model.chat is False
+    assert outcome.warnings == set()
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_what_does_not_fit_its_config_is_refused_once_and_by_its_class(
+    name: str, mlx: dict[str, Outcome]
+) -> None:
+    outcome, (_, where, code) = mlx[name], UNFIT[name]
+    assert outcome.decision is not None
+    assert (outcome.where, outcome.decision.code) == (where, code), outcome.decision
+    assert outcome.decision.found
+    assert outcome.model.strikes == 0, "it was loaded again and again"
+
+
+@pytest.mark.parametrize("name", GOOD_MLX)
+def test_a_good_mlx_folder_of_any_build_proves_itself(name: str, mlx: dict[str, Outcome]) -> None:
+    outcome = mlx[name]
+    assert outcome.where == "nothing", outcome.decision
+    assert outcome.model.readiness is Readiness.ROUTABLE
+    assert outcome.model.chat
     assert outcome.warnings == set()
