@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     """The operator's own signature file, read after the shipped one."""
     on_event: str | None = None
     """A command to run with an event as JSON on its standard input; no shell reads it."""
-    on_event_kinds: tuple[str, ...] = ("model_quarantined", "unclean_end")
+    on_event_kinds: tuple[str, ...] = ("model_quarantined", "unclean_end", "api_down")
     """The kinds of event it is run for; ``*`` is every kind."""
     api: str = DEFAULT_API
     """Where the API answers, ``HOST:PORT``; empty means nowhere."""

@@ -111,7 +111,7 @@ def explain(
         if check.result is CheckResult.FAIL and name in _STOPS:
             stopped = name
         checks.append(check)
-    decision = _decision(checks, quarantine)
+    decision = _decision(checks, quarantine, subject)
     return Explanation(
         model_id=entry.id,
         path=str(entry.path),
@@ -159,13 +159,17 @@ def _overridden(check: Check) -> Check:
     return answer.skipped(check.check, check.expected, found)
 
 
-def _decision(checks: list[Check], quarantine: Decision | None) -> Decision | None:
+def _decision(
+    checks: list[Check], quarantine: Decision | None, subject: Subject
+) -> Decision | None:
     first = next((check for check in checks if check.result is CheckResult.FAIL), None)
     if first is None:
         return None
     if first.check == quarantined.CHECK and quarantine is not None:
         return quarantine
     code = Code(first.code) if first.code else Code.UNKNOWN_FAILURE
+    # A check that failed by itself has judged nothing, and is not asked a second time.
+    judged = first.check == ledger.CHECK and code is not Code.UNKNOWN_FAILURE
     decision = refuse(
         code,
         first.message,
@@ -173,6 +177,7 @@ def _decision(checks: list[Check], quarantine: Decision | None) -> Decision | No
         expected=first.expected,
         found=first.found,
         remedy=first.remedy,
+        evidence_id=ledger.evidence_id(subject) if judged else None,
     )
     # The table speaks of the code; whether this very failure may be overridden is the check's.
     return replace(decision, overridable=first.overridable)

@@ -1,8 +1,11 @@
 """What the registry says of this content on this backend version."""
 
+from collections.abc import Mapping
+
 from engine.admission import answer
 from engine.admission.subject import Subject
 from engine.errors import Code
+from engine.text import clean_line
 from engine.types import Check
 
 CHECK = "registry"
@@ -20,7 +23,7 @@ def check(subject: Subject) -> Check:
         return answer.unknown(CHECK, _EXPECTED, "the files could not be fingerprinted")
     if not subject.key.backend_version:
         return answer.unknown(CHECK, _EXPECTED, "the backend's version is not known")
-    row = subject.facts.verdict(subject.key)
+    row = subject.verdict
     if row is None:
         return answer.passed(CHECK, _EXPECTED, f"never tried here on {subject.key.backend_version}")
     event = str(row.metadata.get("event", "canary"))
@@ -42,3 +45,11 @@ def check(subject: Subject) -> Check:
         "or load with allow_unsupported_runtime",
         overridable=True,
     )
+
+
+def evidence_id(subject: Subject) -> str | None:
+    """The id of the evidence a refusal of this check rests on, where any was kept."""
+    row = subject.verdict
+    evidence = row.metadata.get("evidence") if row is not None else None
+    found = evidence.get("id") if isinstance(evidence, Mapping) else None
+    return clean_line(found, limit=64) if isinstance(found, str) and found else None

@@ -30,7 +30,7 @@ from engine.catalog.regular import CONFIG_CAP, INDEX_CAP, read_json
 from engine.catalog.safetensors import SafetensorsHeader, read_safetensors
 from engine.face import LoadOptions
 from engine.text import clean_line
-from engine.types import Backend, Key
+from engine.types import Backend, Key, RegistryRow
 
 TOKENIZER = "tokenizer.json"
 GENERATION = "generation_config.json"
@@ -246,6 +246,11 @@ class Subject:
         if isinstance(block, Mapping):
             names.add(f"{block.get('mode', 'affine')}/{block.get('bits')}")
         return frozenset(name for name in names if name)
+
+    @cached_property
+    def verdict(self) -> RegistryRow | None:
+        """The newest verdict on this content here, or None: never tried."""
+        return self.facts.verdict(self.key)
 
     @cached_property
     def shape(self) -> CacheShape | None:

@@ -599,6 +599,21 @@ def _verdict(outcome: str) -> Callable[[Key], RegistryRow]:
     )
 
 
+@pytest.mark.parametrize(
+    ("evidence", "found"),
+    [({"id": "e\x1b1"}, "e␛1"), ({"id": 7}, None), ("none", None), ({}, None)],
+)
+def test_a_refusal_by_the_registry_names_its_evidence(
+    evidence: object, found: str | None, ask: Ask, model: Path
+) -> None:
+    def verdict(key: Key) -> RegistryRow:
+        return replace(_verdict("fail")(key), metadata={"event": "canary", "evidence": evidence})
+
+    decision = ask(model, verdict=verdict).decision
+    assert decision is not None
+    assert (decision.check, decision.evidence_id) == ("registry", found)
+
+
 def test_the_registry_refuses_what_failed_here(ask: Ask, model: Path) -> None:
     refused(ask(model, verdict=_verdict("fail")), "registry", Code.MODEL_UNSUPPORTED_BACKEND)
     assert "decode empty" in named(ask(model, verdict=_verdict("fail")), "registry").message
