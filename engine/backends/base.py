@@ -4,7 +4,7 @@ Continuous batching belongs to the backend. The worker's loop only submits, step
 one loop serves every backend, and a request may join or leave between any two steps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from engine.workers.protocol import (
@@ -55,6 +55,19 @@ def refuse_length(tokens: int, context: int) -> None:
             "context",
             f"prompt of {tokens:,} tokens plus at least one to answer; the context is {context:,}",
         )
+
+
+def refuse_bias(bias: Collection[int], vocabulary: int) -> None:
+    """Refuse a bias on tokens that do not exist.
+
+    Raises:
+        RequestError: it is so; the first of them is in the text.
+    """
+    for token in bias:
+        if not 0 <= token < vocabulary:
+            raise RequestError(
+                "invalid", f"logit_bias: token {token:,}; the vocabulary has {vocabulary:,}"
+            )
 
 
 class ModelBackend(Protocol):

@@ -92,8 +92,13 @@ class Prompt(NamedTuple):
     """What a request's answer continues."""
 
     text: str
-    thinking: bool
-    """Whether the answer begins inside a thinking block."""
+    inside: str = ""
+    """The text that closes the thinking block the answer begins in; empty where it is in none."""
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the answer begins inside a thinking block."""
+        return bool(self.inside)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +127,7 @@ class Dialect:
             text_before = self.chat(request, opening=False)
             inside = self._inside(text.removeprefix(text_before))
         if inside and self.thinking and _is_set(request, self.thinking[1]):
-            text, inside = f"{text}{self.thinking[1]}\n\n", False
+            text, inside = f"{text}{self.thinking[1]}\n\n", ""
         opened = self.thinking[0] if inside and self.thinking else ""
         return Prompt(text + request.opening, self._inside(opened + request.opening))
 
@@ -142,9 +147,9 @@ class Dialect:
             raise RequestError("template", "this model has no chat template: completions only")
         return self.render
 
-    def _inside(self, text: str) -> bool:
+    def _inside(self, text: str) -> str:
         marks = self.thinking
-        return marks is not None and text.rfind(marks[0]) > text.rfind(marks[1])
+        return marks[1] if marks and text.rfind(marks[0]) > text.rfind(marks[1]) else ""
 
     @staticmethod
     def _spoken(messages: Sequence[Message], mark: str) -> bool:

@@ -7,10 +7,22 @@ prompts that are still being read.
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from engine.backends import footprint
 from engine.backends.answer import Answer, Reason
-from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent, refuse_length
+from engine.backends.base import (
+    LoadError,
+    OnProgress,
+    RequestError,
+    StepEvent,
+    refuse_bias,
+    refuse_length,
+)
+from engine.backends.chance import chance
+from engine.backends.constraint import Grammars
 from engine.backends.cores import compute_threads
 from engine.backends.dialect import Dialect, thinking, tool_format
 from engine.backends.gguf_native import BATCH, NativeModel, version
@@ -31,6 +43,7 @@ from engine.workers.protocol import (
     Probed,
     Progress,
     Started,
+    TokenChance,
 )
 
 _QUEUED_S = 1.0
@@ -54,6 +67,7 @@ class GgufBackend:
         self._clock = clock
         self._model: NativeModel | None = None
         self._dialect = Dialect()
+        self._grammars = Grammars(self._guide)
         self._schedule = Schedule(0, 0, lambda _: None)
         self._news: list[StepEvent] = []
         """What the next step tells first."""
@@ -102,6 +116,9 @@ class GgufBackend:
             memory_bytes=self.memory_bytes(),
         )
 
+    def _guide(self) -> Any:
+        return self._loaded.guide()
+
     def submit(self, request: Generate) -> None:
         """Queue a request.
 
@@ -112,6 +129,8 @@ class GgufBackend:
         prompt = self._dialect.prompt(request)
         tokens = model.tokens(prompt.text, special=True)
         refuse_length(len(tokens), model.context)
+        refuse_bias(request.sampling.logit_bias, model.vocabulary)
+        constraint = self._grammars.constrain(request.json_schema, after=prompt.inside)
         sampler = Sampler(
             request.sampling,
             prompt=tokens,
@@ -120,7 +139,7 @@ class GgufBackend:
             context=model.context,
         )
         answer = Answer(request, len(tokens))
-        self._schedule.waiting.append(Run(request, tokens, sampler, answer))
+        self._schedule.waiting.append(Run(request, tokens, sampler, answer, constraint))
         self._news.append(
             Started(id=request.id, prompt_tokens=len(tokens), thinking=prompt.thinking)
         )
@@ -179,18 +198,42 @@ class GgufBackend:
         if run.output < 0:
             return
         answer = run.answer
-        token = run.sampler.draw(model.handle, run.output)
+        token, told = self._draw(model, run)
+        constraint = run.constraint
+        if constraint is not None and constraint.trouble:
+            self._schedule.drop(run)
+            events.append(Failed(id=run.request.id, kind="invalid", message=constraint.trouble))
+            return
         if model.is_end(token):
             self._finish(run, "stop", events)
             return
         run.tokens.append(token)
-        answer.add(model.piece(token), events)
-        if answer.stopped:
+        answer.add(model.piece(token), events, told)
+        if answer.stopped or (constraint is not None and constraint.complete):
             self._finish(run, "stop", events)
         elif (
             answer.generated >= run.request.sampling.max_tokens or len(run.tokens) >= model.context
         ):
             self._finish(run, "length", events)
+
+    @staticmethod
+    def _draw(model: NativeModel, run: Run) -> tuple[int, TokenChance | None]:
+        """The next token, and its chance where the request asked for it."""
+        top, constraint = run.request.logprobs, run.constraint
+        if top is None and constraint is None:
+            return run.sampler.draw(model.handle, run.output), None
+        logits = model.logits(run.output)
+        raw = logits
+        if constraint is not None:
+            allowed = constraint.allowed(model.vocabulary)
+            if allowed is not None:
+                raw = logits.copy() if top is not None else logits
+                # The sampler reads the same memory, which the next decode writes anew.
+                logits[~allowed] = -np.inf
+        token = run.sampler.draw(model.handle, run.output)
+        if constraint is not None:
+            constraint.take(token)
+        return token, None if top is None else chance(raw, token, top, model.spell)
 
     def _finish(self, run: Run, reason: Reason, events: list[StepEvent]) -> None:
         self._schedule.drop(run)
@@ -270,6 +313,7 @@ class GgufBackend:
         """Free the model."""
         for run in self._schedule:
             run.sampler.close()
+        self._grammars.close()
         if self._model is not None:
             self._model.close()
             self._model = None

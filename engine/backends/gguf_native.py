@@ -7,6 +7,7 @@ import collections
 import ctypes
 import importlib.metadata
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -207,14 +208,33 @@ class NativeModel:
         known = self._pieces.get(token)
         if known is not None:
             return known
+        return self._pieces.setdefault(token, self._bytes(token, special=False))
+
+    def spell(self, token: int) -> bytes:
+        """The bytes of a token, control tokens by their names."""
+        return self._bytes(token, special=True)
+
+    def _bytes(self, token: int, *, special: bool) -> bytes:
         room = 64
         while True:
             buffer = ctypes.create_string_buffer(room)
-            size = native.llama_token_to_piece(self._vocabulary, token, buffer, room, 0, False)
+            size = native.llama_token_to_piece(self._vocabulary, token, buffer, room, 0, special)
             if size >= 0:
-                break
+                return buffer.raw[:size]
             room = -size
-        return self._pieces.setdefault(token, buffer.raw[:size])
+
+    def guide(self) -> Any:
+        """llguidance's tokenizer of this vocabulary, good while the model is open.
+
+        Raises:
+            ImportError: this runtime has no llguidance.
+        """
+        from llguidance.llamacpp import lltokenizer_from_vocab
+
+        with warnings.catch_warnings():
+            # It asks for each token's attributes by a name llama_cpp deprecates, and says so.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return lltokenizer_from_vocab(self._vocabulary, eos_token=list(self.ends))
 
     def detokenise(self, tokens: Sequence[int]) -> str:
         """The text of tokens, special ones by their names."""

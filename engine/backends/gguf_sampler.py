@@ -41,11 +41,12 @@ class Sampler:
     ) -> None:
         parameters = native.llama_sampler_chain_default_params()
         self._chain: Any = native.llama_sampler_chain_init(parameters)
-        if never:
-            biases = (native.llama_logit_bias * len(never))(
-                *(native.llama_logit_bias(token, float("-inf")) for token in never)
+        added = {**sampling.logit_bias, **dict.fromkeys(never, float("-inf"))}
+        if added:
+            biases = (native.llama_logit_bias * len(added))(
+                *(native.llama_logit_bias(token, bias) for token, bias in added.items())
             )
-            self._add(native.llama_sampler_init_logit_bias(vocabulary, len(never), biases))
+            self._add(native.llama_sampler_init_logit_bias(vocabulary, len(added), biases))
         if sampling.repeat_penalty != 1.0:
             repeat = native.llama_sampler_init_penalties(
                 vocabulary, _REPEAT_WINDOW, sampling.repeat_penalty, 0.0, 0.0

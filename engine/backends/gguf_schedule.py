@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from engine.backends.answer import Answer
+from engine.backends.constraint import Constraint
 from engine.backends.gguf_native import BATCH, Row
 from engine.backends.gguf_sampler import Sampler
 from engine.workers.protocol import Generate
@@ -23,6 +24,7 @@ class Run:
     """The prompt and what was generated; those from ``fed`` on are not in the cache yet."""
     sampler: Sampler
     answer: Answer
+    constraint: Constraint | None = None
     sequence: int = -1
     fed: int = 0
     taken: int = 0

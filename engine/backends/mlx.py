@@ -8,16 +8,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from engine.backends import mlx_model, mlx_probe, mlx_runtime
 from engine.backends.answer import Answer, Reason
-from engine.backends.base import LoadError, OnProgress, RequestError, StepEvent, refuse_length
+from engine.backends.base import (
+    LoadError,
+    OnProgress,
+    RequestError,
+    StepEvent,
+    refuse_bias,
+    refuse_length,
+)
+from engine.backends.chance import chance
+from engine.backends.constraint import Constraint, Grammars
 from engine.backends.hollow import Hollow
-from engine.backends.mlx_batch import Batch
+from engine.backends.mlx_batch import Batch, Drawn
 from engine.backends.mlx_piece import Pieces
 from engine.backends.score import Evaluation, score
 from engine.backends.template import closing
 from engine.workers.protocol import (
+    Failed,
     Generate,
     Load,
     Loaded,
@@ -40,6 +51,7 @@ class _Run:
     prompt: list[int]
     limit: int
     """Tokens it may generate: what it asked for, or what the context leaves."""
+    constraint: Constraint | None
     pieces: Pieces
     answer: Answer
     cancelled: bool = False
@@ -66,6 +78,7 @@ class MlxBackend:
         self._context = 0
         self._most = 1
         self._slots = _Slots()
+        self._grammars = Grammars(self._guide)
         self._news: list[StepEvent] = []
         """What the next step tells first."""
         self._spoke = clock()
@@ -111,6 +124,9 @@ class MlxBackend:
             memory_bytes=self.memory_bytes(),
         )
 
+    def _guide(self) -> Any:
+        return self._loaded.guide()
+
     def submit(self, request: Generate) -> None:
         """Queue a request.
 
@@ -121,12 +137,14 @@ class MlxBackend:
         prompt = model.dialect.prompt(request)
         # A template writes the tokens that begin a sequence itself.
         tokens = model.encode(prompt.text, special=request.prompt is not None)
+        refuse_bias(request.sampling.logit_bias, model.vocabulary)
         refuse_length(len(tokens), self._context)
         self._slots.waiting.append(
             _Run(
                 request,
                 tokens,
                 limit=min(request.sampling.max_tokens, self._context - len(tokens)),
+                constraint=self._grammars.constrain(request.json_schema, after=prompt.inside),
                 pieces=Pieces(model.spell, tokens),
                 answer=Answer(request, len(tokens)),
             )
@@ -155,8 +173,8 @@ class MlxBackend:
             events.append(
                 Progress(id=run.request.id, stage="prefill", fraction=share, done=done, total=total)
             )
-        for number, token, reason in drawn:
-            self._advance(batch, number, token, reason, events)
+        for one in drawn:
+            self._advance(batch, one, events)
         return events
 
     def _end_cancelled(self, batch: Batch, events: list[StepEvent]) -> None:
@@ -173,7 +191,12 @@ class MlxBackend:
         while slots.waiting and len(slots.running) < self._most:
             run = slots.waiting.popleft()
             number = batch.add(
-                run.prompt, run.request.sampling, run.limit, ignore_eos=run.request.ignore_eos
+                run.prompt,
+                run.request.sampling,
+                run.limit,
+                ignore_eos=run.request.ignore_eos,
+                constraint=run.constraint,
+                chances=run.request.logprobs is not None,
             )
             run.answer.cached_tokens = batch.shared(number)
             slots.running[number] = run
@@ -185,18 +208,28 @@ class MlxBackend:
         self._spoke = now
         events.extend(Progress(id=run.request.id, stage="queued") for run in self._slots.waiting)
 
-    def _advance(
-        self, batch: Batch, number: int, token: int, reason: Reason | None, events: list[StepEvent]
-    ) -> None:
+    def _advance(self, batch: Batch, drawn: Drawn, events: list[StepEvent]) -> None:
+        number, token, reason, logits = drawn
         run = self._slots.running[number]
-        if reason != "stop":  # the token that ends a text has none
-            run.answer.add(run.pieces.add(token), events)
-        if reason is None and run.answer.stopped:
-            batch.remove(number)
-            reason = "stop"
-        if reason is not None:
+        constraint = run.constraint
+        if constraint is not None and constraint.trouble:
+            if reason is None:
+                batch.remove(number)
             del self._slots.running[number]
-            self._finish(run, reason, events)
+            events.append(Failed(id=run.request.id, kind="invalid", message=constraint.trouble))
+            return
+        over = reason == "stop"
+        if not over:  # the token that ends a text has none
+            told = None
+            if logits is not None:
+                told = chance(logits, token, run.request.logprobs or 0, self._loaded.spelling)
+            run.answer.add(run.pieces.add(token), events, told)
+            over = run.answer.stopped or (constraint is not None and constraint.complete)
+            if over and reason is None:
+                batch.remove(number)
+        if over or reason is not None:
+            del self._slots.running[number]
+            self._finish(run, "stop" if over else "length", events)
 
     def _finish(self, run: _Run, reason: Reason, events: list[StepEvent]) -> None:
         run.answer.end(reason, events, rest=run.pieces.finish())
@@ -267,6 +300,7 @@ class MlxBackend:
         """Free the model."""
         if self._batch is not None:
             self._batch.close()
+        self._grammars.close()
         self._slots = _Slots()
         self._batch = None
         self._model = None

@@ -4,10 +4,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from engine.backends import mlx_release, mlx_runtime
+from engine.backends.constraint import Constraint
 from engine.backends.mlx_model import LoadedModel
 from engine.backends.mlx_prefix import Prefix
-from engine.backends.mlx_sampler import make_processors, make_sampler
+from engine.backends.mlx_sampler import Record, make_processors, make_sampler
 from engine.backends.prefill import PrefillPace
 from engine.workers.protocol import Sampling
 
@@ -33,6 +37,8 @@ class Drawn(NamedTuple):
     number: int
     token: int
     reason: Literal["stop", "length"] | None
+    logits: npt.NDArray[np.float32] | None
+    """As the model left them, for a request that asked for chances."""
 
 
 class Batch:
@@ -70,12 +76,24 @@ class Batch:
         self._streams: set[int] = set()
         self._readers: dict[int, int] = {}
         """Tokens read so far, of prompts not wholly read."""
+        self._records: dict[int, Record] = {}
 
     def add(
-        self, prompt: list[int], sampling: Sampling, limit: int, *, ignore_eos: bool = False
+        self,
+        prompt: list[int],
+        sampling: Sampling,
+        limit: int,
+        *,
+        ignore_eos: bool = False,
+        constraint: Constraint | None = None,
+        chances: bool = False,
     ) -> int:
         """Let a request join at the next step; returns its number."""
         never = self._loaded.ends if ignore_eos else ()
+        processors = make_processors(sampling, len(prompt), never, constraint)
+        record = Record() if chances else None
+        if record is not None:
+            processors.insert(0, record)
         cache, shared = self._prefix.take(prompt) or (None, 0)
         [number] = self._generator.insert(
             [prompt[shared:]],
@@ -83,10 +101,12 @@ class Batch:
             all_tokens=[prompt[:shared]],
             max_tokens=[limit],
             samplers=[make_sampler(sampling, self._loaded.vocabulary)],
-            logits_processors=[make_processors(sampling, len(prompt), never)],
+            logits_processors=[processors],
             **{self._ending: [self._no_ends if ignore_eos else self._ends]},
         )
         self._shared[number] = self._readers[number] = shared
+        if record is not None:
+            self._records[number] = record
         if len(self._shared) >= self._slots:
             self._prefix.drop()
         return int(number)
@@ -105,6 +125,7 @@ class Batch:
         del self._shared[number]
         self._streams.discard(number)
         self._readers.pop(number, None)
+        self._records.pop(number, None)
 
     def step(self) -> tuple[list[Read], list[Drawn]]:
         """Read a piece of every unread prompt and draw a token for every stream."""
@@ -119,7 +140,7 @@ class Batch:
         for prompt in prompts:
             done, total = (count + self._shared[prompt.uid] for count in prompt.progress)
             read.append(Read(prompt.uid, done, total))
-        drawn = [Drawn(r.uid, int(r.token), r.finish_reason) for r in tokens]
+        drawn = [self._drawn(response) for response in tokens]
         fresh = sum(r.done - self._readers.get(r.number, r.done) for r in read)
         self._pace.measured(fresh, took)
         self._readers.update((r.number, r.done) for r in read)
@@ -132,6 +153,11 @@ class Batch:
                 self._prefix.keep(token.prompt_cache, token.all_tokens)
                 self._forget(token.uid)
         return read, drawn
+
+    def _drawn(self, response: Any) -> Drawn:
+        record = self._records.get(response.uid)
+        logits = None if record is None else record.take()
+        return Drawn(response.uid, int(response.token), response.finish_reason, logits)
 
     def close(self) -> None:
         """Wait for what is being computed and let go of it."""

@@ -12,6 +12,7 @@ from typing import Any
 from engine.backends import mlx_release
 from engine.backends.base import LoadError, OnProgress, RequestError
 from engine.backends.dialect import Dialect, Render, thinking, tool_format
+from engine.backends.mlx_piece import Spelling
 from engine.backends.template import ChatTemplate
 from engine.backends.turn import as_turns, free_names
 from engine.workers.entrance import command
@@ -33,6 +34,8 @@ class LoadedModel:
     vocabulary: int
     context_trained: int | None
     dialect: Dialect
+    spelling: Spelling
+    """The bytes of a single token."""
     coded: bool = False
     """Whether code renders its conversations, and no template's text."""
 
@@ -54,6 +57,18 @@ class LoadedModel:
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
+
+    def guide(self) -> Any:
+        """llguidance's tokenizer of this vocabulary.
+
+        Raises:
+            ImportError: this runtime has no llguidance.
+            ValueError: the tokenizer is not one of the tokenizers library.
+        """
+        from llguidance.hf import from_tokenizer
+
+        inner = self.tokenizer._tokenizer  # noqa: SLF001 - see _template
+        return from_tokenizer(inner, eos_token=sorted(self.ends))
 
     @property
     def ends(self) -> frozenset[int]:
@@ -97,6 +112,7 @@ def load_folder(path: Path, on_progress: OnProgress) -> LoadedModel:
         tokenizer=tokenizer,
         vocabulary=int(vocabulary),
         context_trained=_context_trained(config | text_config),
+        spelling=Spelling(tokenizer),
         dialect=_dialect(tokenizer, template.render if template else _renderer(tokenizer)),
         coded=template is None,
     )

@@ -1,6 +1,9 @@
 """What each new token adds to a text, where only the tokenizer can say how tokens join."""
 
+import functools
+import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 _BEFORE = 6
 """Prompt tokens the first new one is read after: some tokenizers drop the space of a first word."""
@@ -43,3 +46,51 @@ class Pieces:
         self._tokens.clear()
         self._read = 0
         return text[len(before) :]
+
+
+class Spelling:
+    """The bytes of single tokens, whose text alone may be half a character.
+
+    Args:
+        tokenizer: mlx-lm's wrapper around the one of transformers.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    @functools.cached_property
+    def _added(self) -> dict[int, str]:
+        added = getattr(self._tokenizer, "added_tokens_decoder", {})
+        return {at: str(token) for at, token in added.items()}
+
+    @functools.cached_property
+    def _kind(self) -> str:
+        # What mlx-lm made of the tokenizer's decoder tells how its vocabulary is written.
+        return type(self._tokenizer.detokenizer).__name__
+
+    def __call__(self, token: int) -> bytes:
+        """The bytes, control tokens by their names."""
+        if token in self._added:
+            return self._added[token].encode()
+        name = self._tokenizer.convert_ids_to_tokens(token)
+        if not isinstance(name, str):
+            return b""  # a model's vocabulary may be padded beyond its tokenizer's
+        if self._kind == "BPEStreamingDetokenizer" and all(sign in _BYTES for sign in name):
+            return bytes(_BYTES[sign] for sign in name)
+        if self._kind == "SPMStreamingDetokenizer":
+            if _HEXADECIMAL.fullmatch(name):
+                return bytes.fromhex(name[3:5])
+            return name.replace("\u2581", " ").encode()
+        return str(self._tokenizer.decode([token])).encode()
+
+
+def _byte_signs() -> dict[str, int]:
+    """How byte-level vocabularies (GPT-2's and all after it) write each byte as a visible sign."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(0x100) if byte not in plain]
+    signs = {chr(byte): byte for byte in plain}
+    return signs | {chr(0x100 + at): byte for at, byte in enumerate(others)}
+
+
+_BYTES = _byte_signs()
+_HEXADECIMAL = re.compile(r"<0x[0-9A-Fa-f]{2}>")

@@ -4,12 +4,17 @@ mlx-lm's own sampler draws from one random state for all requests, so that a see
 nothing once requests share a batch. Here every request has its own sequence of keys.
 """
 
+import collections
 import math
 import random
 from collections.abc import Callable, Collection
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from engine.backends import mlx_release
+from engine.backends.constraint import Constraint
 from engine.workers.protocol import Sampling
 
 REPEAT_WINDOW = 64
@@ -50,8 +55,32 @@ def make_sampler(sampling: Sampling, vocabulary: int) -> Sampler:
     return sample
 
 
+class Record:
+    """Keeps the logits of one request as the model left them, until their token is told.
+
+    The batch computes a step ahead, so there are two of them at times.
+    """
+
+    def __init__(self) -> None:
+        self._rows: collections.deque[Any] = collections.deque()
+
+    def __call__(self, _tokens: Any, logits: Any) -> Any:
+        """Be the first of a request's processors, and change nothing."""
+        import mlx.core as mx
+
+        self._rows.append(logits[0].astype(mx.float32))
+        return logits
+
+    def take(self) -> npt.NDArray[np.float32]:
+        """The logits of the next token to be told."""
+        return np.array(self._rows.popleft())
+
+
 def make_processors(
-    sampling: Sampling, prompt_tokens: int, never: Collection[int] = ()
+    sampling: Sampling,
+    prompt_tokens: int,
+    never: Collection[int] = (),
+    constraint: Constraint | None = None,
 ) -> list[Processor]:
     """What changes the logits of one request before its token is drawn; none for a neutral one.
 
@@ -61,6 +90,7 @@ def make_processors(
     Args:
         prompt_tokens: Length of the prompt.
         never: Tokens that must not be drawn.
+        constraint: What else decides what may be drawn; the last word is its own.
     """
     import mlx.core as mx
     from mlx_lm.sample_utils import (
@@ -78,6 +108,14 @@ def make_processors(
             return logits
 
         processors.append(ban)
+    if sampling.logit_bias:
+        biased = mx.array(list(sampling.logit_bias))
+        biases = mx.array(list(sampling.logit_bias.values()))
+
+        def bias(_tokens: Any, logits: Any) -> Any:
+            return logits.at[:, biased].add(biases.astype(logits.dtype))
+
+        processors.append(bias)
     if sampling.repeat_penalty != 1:
         processors.append(make_repetition_penalty(sampling.repeat_penalty, REPEAT_WINDOW))
     for penalty, make in (
@@ -86,7 +124,26 @@ def make_processors(
     ):
         if penalty:
             processors.append(_of_answer(make(penalty, _EVERYTHING), prompt_tokens))
+    if constraint is not None:
+        processors.append(_constrain(constraint, prompt_tokens))
     return processors
+
+
+def _constrain(constraint: Constraint, prompt_tokens: int) -> Processor:
+    import mlx.core as mx
+
+    known = prompt_tokens
+
+    def constrain(tokens: Any, logits: Any) -> Any:
+        nonlocal known
+        # This waits for the token drawn last, which otherwise nobody needs to know here yet.
+        for token in tokens[known:].tolist():
+            constraint.take(token)
+            known += 1
+        allowed = constraint.allowed(logits.shape[-1])
+        return logits if allowed is None else mx.where(mx.array(allowed), logits, -math.inf)
+
+    return constrain
 
 
 def _of_answer(processor: Processor, prompt_tokens: int) -> Processor:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.backends.answer import Answer, Reason
-from engine.backends.base import LoadError, OnProgress, StepEvent, refuse_length
+from engine.backends.base import LoadError, OnProgress, StepEvent, refuse_bias, refuse_length
 from engine.backends.dialect import Dialect
 from engine.backends.simulated_fault import FaultCounter, Faults
 from engine.catalog.simulated import ScriptError, SimulatedScript, When, read_script
 from engine.workers.protocol import (
+    Chance,
     Generate,
     Load,
     Loaded,
@@ -24,6 +25,7 @@ from engine.workers.protocol import (
     Probed,
     Progress,
     Started,
+    TokenChance,
 )
 
 CANARY_PREFIX = "canary-"
@@ -36,6 +38,13 @@ _NAP_S = 0.05
 _LOAD_TICK_S = 0.02
 _VOCABULARY = 32_000
 _PERPLEXITY = 12.5
+_LIKELY = -0.105
+"""What every word is told to have had: nine chances in ten."""
+_OTHERS = (
+    *("the", "a", "and", "of", "to", "in", "is", "it", "that", "for"),
+    *("on", "was", "with", "as", "be", "at", "by", "this", "from"),
+)
+"""What else it might have said, each less likely than the one before."""
 _THINKING = ("<think>", "</think>")
 
 
@@ -82,6 +91,15 @@ def _dialect(script: SimulatedScript) -> Dialect:
         tool_format=script.tool_format or "",
         thinking=_THINKING if closed else None,
     )
+
+
+def _chance(piece: str, top: int) -> TokenChance:
+    words = [piece, *(word for word in _OTHERS if word != piece)][:top]
+    chances = tuple(
+        Chance(text=word, bytes=tuple(word.encode()), logprob=_LIKELY - 3.0 * at)
+        for at, word in enumerate(words)
+    )
+    return TokenChance(text=piece, bytes=tuple(piece.encode()), logprob=_LIKELY, top=chances)
 
 
 def _count(text: str) -> int:
@@ -167,6 +185,7 @@ class SimulatedBackend:
         """
         prompt = self._dialect.prompt(request)
         words = _count(prompt.text)
+        refuse_bias(request.sampling.logit_bias, _VOCABULARY)
         refuse_length(words, self._context)
         if request.id.startswith(CANARY_PREFIX):
             self._ask()
@@ -225,7 +244,8 @@ class SimulatedBackend:
         # call, nothing but spaces. What fails a canary is a fault.
         say = _HEALTHY if run.moment == "canary" else self._script.say
         piece = GARBAGE if garbage else say[run.answer.generated % len(say)]
-        run.answer.add(piece, events)
+        top = request.logprobs
+        run.answer.add(piece, events, None if top is None else _chance(piece, top))
         if run.answer.stopped:
             self._finish(run, "stop", events)
         elif run.answer.generated == len(say) and request.sampling.max_tokens >= self._context:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engine.backends.base import RequestError
-from engine.backends.dialect import Dialect, thinking, tool_format
+from engine.backends.dialect import Dialect, Prompt, thinking, tool_format
 from engine.backends.template import ChatTemplate
 from engine.workers.protocol import Generate, Message
 
@@ -133,7 +133,7 @@ def test_an_answer_whose_form_is_given_does_not_think_first(fields: dict[str, st
 
 def test_a_plain_prompt_needs_no_template_and_a_chat_does() -> None:
     plain = Generate(id="r", prompt="Once upon", opening=" a")
-    assert Dialect().prompt(plain) == ("Once upon a", False)
+    assert Dialect().prompt(plain) == Prompt("Once upon a")
     with pytest.raises(RequestError) as refused:
         Dialect().prompt(Generate(id="r", messages=(Message(role="user", content="hi"),)))
     assert refused.value.kind == "template"

@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from engine.backends.base import LoadError, RequestError
-from engine.backends.mlx_piece import Pieces
+from engine.backends.mlx_piece import Pieces, Spelling
 from engine.workers.protocol import (
     Delta,
     Finished,
@@ -365,3 +365,30 @@ def test_pieces_join_characters_that_tokens_cut() -> None:
     added = [broken.add(byte) for byte in b"ok" + bytes([0xE4] * 40) + b"!"]
     assert "".join(added).startswith("ok\ufffd")
     assert "".join([*added, broken.finish()]).endswith("!")
+
+
+@pytest.mark.parametrize("text", ["Hello, world!", " é你", "<|im_end|>", "\n\t"])
+def test_tokens_are_spelt_by_their_bytes(backend: Any, text: str) -> None:
+    model = backend._model
+    tokens = model.encode(text, special=False)
+    assert b"".join(map(model.spelling, tokens)) == text.encode()
+    assert model.spelling(10**6) == b""
+
+
+def test_tokens_of_a_sentencepiece_vocabulary_are_spelt_too() -> None:
+    class SPMStreamingDetokenizer:
+        pass
+
+    class Tokenizer:
+        added_tokens_decoder: ClassVar = {0: "<s>"}
+        detokenizer = SPMStreamingDetokenizer()
+
+        def convert_ids_to_tokens(self, token: int) -> str:
+            return ["", "\u2581the", "<0xE4>", "<0x"][token]
+
+    assert [Spelling(Tokenizer())(token) for token in range(4)] == [
+        b"<s>",
+        b" the",
+        b"\xe4",
+        b"<0x",
+    ]

@@ -278,3 +278,17 @@ def test_a_plain_script_writes_no_calls_and_no_thoughts(stage: Stage) -> None:
     loaded = stage.worker().load(stage.write())
     assert isinstance(loaded, Loaded)
     assert (loaded.tool_format, loaded.thinking) == ("", None)
+
+
+def test_chances_and_a_bias_are_answered_as_by_a_real_model(stage: Stage) -> None:
+    client = stage.loaded()
+    request = ask("r", max_tokens=3).model_copy(update={"logprobs": 2})
+    client.send(request)
+    chances = [one for _ in range(3) for one in client.take(Delta).chances]
+    assert [one.text for one in chances] == ["It", " works", "."]
+    assert {len(one.top) for one in chances} == {2}
+    assert all(one.top[0].logprob == one.logprob > one.top[1].logprob for one in chances)
+    client.take(Finished)
+    client.send(ask("x", logit_bias={32_000: 1}))
+    refused = client.take(Failed)
+    assert (refused.kind, "logit_bias" in refused.message) == ("invalid", True)
