@@ -100,8 +100,10 @@ class Inventory:
 
     async def _recall(self) -> None:
         """Put models that are quarantined, held or came to an unclean end where they belong, and
-        take those out whose files or backend version are no longer what was quarantined."""
-        known = {view.model_id for view in self._services.quarantine.views()}
+        take those out whose files or backend version are no longer what was quarantined. Strikes
+        that still stand are shown too: the next one may be the last."""
+        quarantine = self._services.quarantine
+        known = {view.model_id for view in quarantine.views()} | quarantine.struck()
         for model in tuple(self._services.board.models.values()):
             if _at_rest(model) and (model.id in known or model.readiness is _QUARANTINED):
                 taken = await asyncio.to_thread(fingerprint, model.entry)
@@ -115,17 +117,15 @@ class Inventory:
     def _judge(self, model: Model) -> None:
         quarantine = self._services.quarantine
         decision = quarantine.decision(model.key, model.id)
-        if decision is None:
+        count, evidence = quarantine.strikes(model.key), quarantine.evidence(model.key)
+        last = evidence[-1] if evidence else None
+        if decision is not None:
+            model.recall(_QUARANTINED, strikes=count, reason=decision.found, evidence=last)
+        elif model.readiness is _QUARANTINED:
             why = "was quarantined with other files or on another backend version"
-            model.recall(Readiness.UNLOADED, strikes=0, reason=why, refusal=None)
-            return
-        evidence = quarantine.evidence(model.key)
-        model.recall(
-            _QUARANTINED,
-            strikes=quarantine.strikes(model.key),
-            reason=decision.found,
-            evidence=evidence[-1] if evidence else None,
-        )
+            model.recall(Readiness.UNLOADED, strikes=count, reason=why, refusal=None)
+        else:
+            model.change(strikes=count, evidence=last if count else model.view.evidence)
 
 
 _QUARANTINED = Readiness.QUARANTINED

@@ -288,6 +288,12 @@ class Quarantine:
                 return count
             return max(count, case.sentence.strikes)
 
+    def struck(self) -> frozenset[str]:
+        """The models, quarantined or not, with strikes that still stand."""
+        with self._mutex:
+            cases = self._cases.known.values()
+            return frozenset(case.model_id for case in cases if strikes.standing(case))
+
     def last_chance(self, key: Key) -> bool:
         """Whether the next strike would quarantine it."""
         return key in self._probations or self.strikes(key) + 1 >= self._rules.strikes

@@ -170,6 +170,22 @@ async def test_three_deaths_quarantine_it_and_a_restart_remembers(
     assert quarantined.evidence
 
 
+async def test_strikes_that_stand_are_shown_after_a_restart(
+    open_engine: Opener, simulate: Simulate
+) -> None:
+    model = simulate("shaky", faults=[{"when": "load", "do": "segv", "times": 2}])
+    engine = await open_engine()
+    await engine.load(model, actor=ACTOR)
+    view = await until_readiness(engine, model, Readiness.ROUTABLE)
+    assert view.strikes == 2
+    await engine.stop()
+    again = (await open_engine()).snapshot().model(model)
+    assert again is not None
+    assert (again.readiness, again.strikes) == (Readiness.UNLOADED, 2)
+    assert again.evidence is not None
+    assert again.evidence.signal == "SIGSEGV"
+
+
 async def test_a_release_goes_through_the_canary_on_probation(
     open_engine: Opener, simulate: Simulate
 ) -> None:
