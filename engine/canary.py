@@ -393,4 +393,6 @@ class Canary:
 
     async def _next(self, queue: "asyncio.Queue[Answer]") -> Answer:
         # A busy worker says every second that it is waiting: that is no hang.
-        return await asyncio.wait_for(queue.get(), self._subject.deadline_s)
+        # Not wait_for: before Python 3.12 it loses a cancellation that meets the answer.
+        async with asyncio.timeout(self._subject.deadline_s):
+            return await queue.get()

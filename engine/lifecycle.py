@@ -30,6 +30,7 @@ _HIRES = 3
 """Workers tried before a backend that does not start is given up."""
 _NO_BACKEND = 69
 """A worker's exit status when its backend cannot be imported (engine/workers/child.py)."""
+_CANCEL_AGAIN_S = 0.5
 
 
 class Lifecycle:
@@ -363,9 +364,10 @@ class Lifecycle:
         self.model.change(draining=True, drain_until=self._services.clock() + drain_s)
         if self._worker is not None:
             await self.traffic.drain(drain_s)
-        if self._task is not None:
+        while self._task is not None and not self._task.done():
+            # Again, if it was lost: a library may take a cancellation for its own.
             self._task.cancel()
-            await asyncio.wait({self._task})
+            await asyncio.wait({self._task}, timeout=_CANCEL_AGAIN_S)
         self.model.change(draining=False, drain_until=None)
         try:
             leave()

@@ -175,7 +175,9 @@ class Supervisor:
         self._probes[frame.id] = future
         self._send(frame)
         try:
-            return await asyncio.wait_for(self._or_death(future), deadline_s)
+            # Not wait_for: before Python 3.12 it loses a cancellation that meets the answer.
+            async with asyncio.timeout(deadline_s):
+                return await self._or_death(future)
         finally:
             self._probes.pop(frame.id, None)
 

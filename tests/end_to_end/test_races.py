@@ -19,6 +19,7 @@ from engine import (
     ModelView,
     Readiness,
 )
+from engine.canary import Canary, Verdict
 from engine.workers.protocol import MAX_FRAME
 from tests.end_to_end.conftest import ACTOR, Opener, until, until_readiness
 
@@ -71,6 +72,29 @@ async def test_an_unload_whose_caller_left_goes_on(open_engine: Opener, simulate
     os.kill(worker.pid, signal.SIGKILL)
     await until_readiness(engine, "busy", Readiness.UNLOADED)
     assert nothing_is_left(engine, "busy")
+
+
+async def test_an_unload_whose_cancellation_gets_lost_ends_all_the_same(
+    open_engine: Opener, simulate: Simulate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Canary.run
+
+    async def deaf(canary: Canary) -> Verdict:
+        """As ``asyncio.wait_for`` before Python 3.12, when an answer and the cancellation meet."""
+        running = asyncio.ensure_future(run(canary))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            return await running
+
+    monkeypatch.setattr(Canary, "run", deaf)
+    model = simulate("unheard")
+    engine = await open_engine()
+    await engine.load(model, actor=ACTOR)
+    await until_readiness(engine, model, Readiness.CANARY_PENDING)
+    async with asyncio.timeout(20):
+        await engine.unload(model, actor=ACTOR)
+    assert nothing_is_left(engine, model)
 
 
 async def test_an_unload_right_behind_a_load_gives_everything_back(
