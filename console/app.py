@@ -5,7 +5,6 @@ whatever ends it (a key, SIGTERM, a cut line) ends the engine in order.
 import asyncio
 import os
 import signal
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
@@ -24,7 +23,7 @@ from textual.worker import Worker, WorkerState
 
 from console.actions import ACTIONS
 from console.commands import ASKING, BY_ID, DASHBOARD, Selection, commands_on
-from console.gate import KeyGate
+from console.gate import CHASE_S, Chaser, KeyGate, behind_escape, is_escape
 from console.line import tidy
 from console.news import News, say_decision
 from console.outlet import Outlet
@@ -33,7 +32,13 @@ from console.pump import MAX_HZ, Pump
 from console.screens.dashboard import DashboardScreen
 from console.screens.small import SmallScreen, is_small
 from console.status import Glyphs
-from console.terminal import clipboard_sequence, on_end_signals
+from console.terminal import (
+    STOP_LIMIT_S,
+    clipboard_sequence,
+    leave_by_force,
+    on_end_signals,
+    write_copy,
+)
 from console.theme import FALLBACK, THEMES, theme_name
 from console.wire import lean_driver
 from engine import (
@@ -47,11 +52,6 @@ from engine import (
 )
 
 NOTHING = EngineSnapshot(version=-1, taken_at=0.0)
-STOP_LIMIT_S = 10.0
-"""An engine that has not stopped by then is left behind; its workers end by themselves."""
-HANG_UP_S, HANG_UP_GRACE_S = 1.6, 0.4
-"""A hang-up ends the process so soon after the signal, but leaves it so long after the engine has
-stopped: Textual may wait for ever on a terminal that is gone."""
 
 
 class LmxApp(App[None], inherit_bindings=False):
@@ -199,10 +199,7 @@ class LmxApp(App[None], inherit_bindings=False):
         except Exception as error:
             message = f"the engine did not stop cleanly: {_plain(error)}"
         if hung_up:
-            left = HANG_UP_S - (time.monotonic() - begun)
-            timer = threading.Timer(max(left, HANG_UP_GRACE_S), self._hard_exit, (129,))
-            timer.daemon = True
-            timer.start()
+            leave_by_force(self._hard_exit, begun)
         self.exit(return_code=0 if message is None else 1, message=message)
 
     # What is shown
@@ -217,8 +214,7 @@ class LmxApp(App[None], inherit_bindings=False):
         """How fresh the screen is."""
         pump = self.pump
         age = max(pump.age_s, pump.lateness_s)
-        flags = {"paused": pump.paused, "readonly": self.readonly, "down": self.trouble is not None}
-        return Pulse(age, error=pump.error, **flags)
+        return Pulse(age, pump.paused, self.readonly, pump.error, self.trouble is not None)
 
     def report(self, what: Decision | str, level: str = "", model_id: str = "") -> None:
         """Answer the operator on one line of the screen that asked, also behind a dialog.
@@ -287,8 +283,26 @@ class LmxApp(App[None], inherit_bindings=False):
 
     async def on_event(self, event: events.Event) -> None:
         """Every event of the terminal; keys meant for a dialog on its way wait for it."""
-        if not self.gate.takes(event):
+        late = behind_escape(event)
+        if late is not None or is_escape(event):
+            await self._escape(late)
+        elif not self.gate.takes(event):
             await super().on_event(event)
+
+    async def _escape(self, late: events.Key | None) -> None:
+        """Hand an esc on; the keys behind it wait until it has done what it does."""
+        target = self.focused or self.screen
+        await super().on_event(events.Key("escape", "\x1b"))
+        if not self.gate.closed:
+            ticket = self.gate.close()
+            target.post_message(Chaser(ticket))
+            self.set_timer(CHASE_S, lambda: self.gate.open(ticket=ticket))
+        if late is not None:
+            self.gate.hold(late)
+
+    @on(Chaser)
+    def _caught_up(self, event: Chaser) -> None:
+        self.gate.open(ticket=event.ticket)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A worker of any screen that failed says so; it would be silent otherwise."""
@@ -342,13 +356,7 @@ class LmxApp(App[None], inherit_bindings=False):
             self._driver.write(sequence)
             said.append("sent to the terminal")
         if self.snapshot.home:
-            path = Path(self.snapshot.home) / "clipboard.txt"
-            try:
-                path.touch(mode=0o600)
-                path.write_text(text + "\n", encoding="utf-8")
-                said.append(f"written to {path}")
-            except OSError as error:
-                said.append(f"not written to {path}: {error.strerror}")
+            said.append(write_copy(text, Path(self.snapshot.home)))
         self.report(" and ".join(said) or "nothing took the copy")
 
     def command_picture(self) -> None:

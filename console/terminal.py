@@ -7,11 +7,20 @@ import getpass
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 OSC52_LIMIT = 74_994
 """Most terminals and tmux take no longer sequence; xterm's own limit, in base64 bytes."""
+
+STOP_LIMIT_S = 10.0
+"""An engine that has not stopped by then is left behind; its workers end by themselves."""
+HANG_UP_S, HANG_UP_GRACE_S = 1.6, 0.4
+"""A hang-up ends the process so soon after the signal, but leaves it so long after the engine has
+stopped: Textual may wait for ever on a terminal that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,31 @@ def clipboard_sequence(text: str, *, tmux: bool) -> str | None:
         return bare
     doubled = bare.replace("\x1b", "\x1b\x1b")
     return f"{bare}\x1bPtmux;{doubled}\x1b\\"
+
+
+def write_copy(text: str, home: Path) -> str:
+    """Write a copy to a file, which serves where no terminal takes one; returns what became of it,
+    in words."""
+    path = home / "clipboard.txt"
+    try:
+        path.touch(mode=0o600)
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        return f"not written to {path}: {error.strerror}"
+    return f"written to {path}"
+
+
+def leave_by_force(hard_exit: Callable[[int], object], begun: float) -> None:
+    """End the process soon, whatever still runs in it: its terminal may be gone for ever.
+
+    Args:
+        hard_exit: Ends it with a status.
+        begun: When the hang-up came, on the monotonic clock.
+    """
+    left = HANG_UP_S - (time.monotonic() - begun)
+    timer = threading.Timer(max(left, HANG_UP_GRACE_S), hard_exit, (129,))
+    timer.daemon = True
+    timer.start()
 
 
 def on_end_signals(
