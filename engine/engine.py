@@ -15,6 +15,7 @@ from engine.archive import host_name
 from engine.assembly import assemble
 from engine.board import Board
 from engine.catalog.fingerprint import fingerprint
+from engine.caution import caution, unattended
 from engine.chat import LiveChat
 from engine.errors import Decision, EngineError
 from engine.face import ChatOptions, ChatTurn, Lane, LoadOptions
@@ -224,6 +225,8 @@ class Engine:
             decided_on(model, expect)
             await self._predecessor(model)
             if model.readiness not in LIVE:
+                if options.unattended and (why := caution(model, self._rooms.services)):
+                    raise EngineError(unattended(model, why))
                 self._begin(
                     await self._rooms.intake.admit(model, options, actor, lambda: self._stopping)
                 )

@@ -27,6 +27,9 @@ class LoadOptions:
     keep_alive_s: float | None = None
     allow_unsupported_runtime: bool = False
     reserve_gb: float | None = None
+    unattended: bool = False
+    """Nobody watches: a model that took the machine down, or whose backend version is suspect, is
+    left to an operator."""
 
 
 class Lane(StrEnum):

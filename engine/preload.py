@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from engine.caution import caution
 from engine.errors import Code, EngineError
 from engine.model import Model
 from engine.services import Services
@@ -47,9 +48,4 @@ class Preload:
             return "an operator holds it"
         if model.readiness is Readiness.QUARANTINED:
             return f"quarantined: {model.view.reason}"
-        if model.view.unclean:
-            return model.view.reason
-        version = (model.entry.backend, model.runtime.version)
-        if version in self._services.quarantine.suspects():
-            return f"{model.runtime.version} is suspect: three models were struck down on it"
-        return ""
+        return caution(model, self._services)

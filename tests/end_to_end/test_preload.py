@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import Engine, Readiness
+import pytest
+
+from engine import Code, Engine, EngineError, LoadOptions, Readiness
 from engine.intents import Intents
 from engine.statefile import Hold, StateFile
-from tests.end_to_end.conftest import Opener, until, until_readiness
+from tests.end_to_end.conftest import ACTOR, Opener, until, until_readiness
 
 Simulate = Callable[..., str]
 
@@ -64,6 +66,24 @@ async def test_what_may_not_be_loaded_by_itself_is_left_out_and_named(
     assert large is not None
     assert large.refusal is not None
     assert large.refusal.code == "insufficient_memory"
+
+
+async def test_what_took_the_machine_down_is_loaded_by_nobody_but_an_operator(
+    open_engine: Opener, simulate: Simulate, home: Path
+) -> None:
+    simulate("unclean")
+    home.mkdir()  # noqa: ASYNC240
+    state = StateFile(home / "state.json", time.time)
+    Intents(state, time.time, "an earlier boot").begin("unclean", None)
+    engine = await open_engine()
+    for_a_request = LoadOptions(unattended=True)
+    with pytest.raises(EngineError, match="machine went down") as refused:
+        await engine.load("unclean", for_a_request, actor="client@api", wait=True)
+    decision = refused.value.decision
+    assert (decision.code, decision.retryable) == (Code.MODEL_NOT_READY, False)
+    await engine.load("unclean", actor=ACTOR, wait=True)
+    await engine.unload("unclean", actor=ACTOR)
+    await engine.load("unclean", for_a_request, actor="client@api", wait=True)
 
 
 async def test_a_backend_that_struck_three_down_gets_no_fourth_by_itself(

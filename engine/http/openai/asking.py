@@ -90,7 +90,7 @@ async def _loaded(house: House, view: ModelView, asker: Asker) -> ModelView:
         EngineError: ``model_unstable`` when quarantined, or why it could not be loaded.
     """
     if view.readiness is not Readiness.QUARANTINED:
-        options = LoadOptions(keep_alive_s=house.settings.keep_alive_s)
+        options = LoadOptions(keep_alive_s=house.settings.keep_alive_s, unattended=True)
         actor = f"{asker.client}@api"
         await house.engine.load(view.id, options, actor=actor, wait=True)
     return _view(house, view.id)
