@@ -24,9 +24,19 @@ PATIENCE_S = 60.0
 
 
 class Terminal:
-    """One ``lmx`` process behind a terminal of its own."""
+    """One ``lmx`` process behind a terminal of its own.
 
-    def __init__(self, environment: dict[str, str], size: tuple[int, int], arguments: list[str]):
+    Args:
+        command: What to run instead of the console, such as an ssh client.
+    """
+
+    def __init__(
+        self,
+        environment: dict[str, str],
+        size: tuple[int, int],
+        arguments: list[str],
+        command: tuple[str, ...] = (sys.executable, "-m", "console"),
+    ) -> None:
         columns, rows = size
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -36,7 +46,7 @@ class Terminal:
         self._mutex = threading.Lock()
         self._open = True
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "console", *arguments],
+            [*command, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -131,6 +141,33 @@ class Terminal:
 Opener = Callable[..., Terminal]
 
 
+def surroundings(folder: Path) -> dict[str, str]:
+    """The environment of a console whose home and models lie in a folder and nowhere else."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "TERM": "xterm-256color",
+        "LANG": "C.UTF-8",
+        "TZ": "UTC",
+        "LMX_HOME": str(folder / "home"),
+        "LMX_FOLDERS": json.dumps([str(folder / "models")]),
+        "LMX_LMSTUDIO": str(folder / "none"),
+        "LMX_STARTER": "false",
+        "LMX_SPARE": "false",
+        "LMX_API": "127.0.0.1:0",
+        "HF_HUB_CACHE": str(folder / "none"),
+    }
+
+
+def write_simulated(folder: Path, model_id: str, **script: Any) -> str:
+    """Make a simulated model that loads at once; returns its id."""
+    place = folder / "models" / model_id
+    place.mkdir(parents=True)
+    quick = {"kind": "simulated", "weights_gb": 0.1, "load_seconds": 0.05}
+    (place / "simulated.json").write_text(json.dumps(quick | script))
+    return model_id
+
+
 @pytest.fixture
 def open_console(tmp_path: Path) -> Iterator[Opener]:
     """Open a console on a home of the test's own, with simulated models only."""
@@ -139,21 +176,7 @@ def open_console(tmp_path: Path) -> Iterator[Opener]:
     (tmp_path / "none").mkdir()
 
     def start(*arguments: str, size: tuple[int, int] = (120, 36), **environment: str) -> Terminal:
-        base = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(tmp_path),
-            "TERM": "xterm-256color",
-            "LANG": "C.UTF-8",
-            "TZ": "UTC",
-            "LMX_HOME": str(tmp_path / "home"),
-            "LMX_FOLDERS": json.dumps([str(tmp_path / "models")]),
-            "LMX_LMSTUDIO": str(tmp_path / "none"),
-            "LMX_STARTER": "false",
-            "LMX_SPARE": "false",
-            "LMX_API": "127.0.0.1:0",
-            "HF_HUB_CACHE": str(tmp_path / "none"),
-        }
-        terminal = Terminal(base | environment, size, list(arguments))
+        terminal = Terminal(surroundings(tmp_path) | environment, size, list(arguments))
         opened.append(terminal)
         return terminal
 
@@ -167,11 +190,7 @@ def simulate(tmp_path: Path) -> Callable[..., str]:
     """Make a simulated model; returns its id."""
 
     def make(model_id: str, **script: Any) -> str:
-        folder = tmp_path / "models" / model_id
-        folder.mkdir(parents=True)
-        quick = {"kind": "simulated", "weights_gb": 0.1, "load_seconds": 0.05}
-        (folder / "simulated.json").write_text(json.dumps(quick | script))
-        return model_id
+        return write_simulated(tmp_path, model_id, **script)
 
     return make
 
