@@ -26,12 +26,13 @@ if TYPE_CHECKING:
         LoadOptions,
     )
     from engine.figures import PerformanceView
-    from engine.home import HomeTaken, HomeUnusable, check_home
+    from engine.home import HomeTaken, HomeUnusable, check_home, read_engine
     from engine.http.server import ApiServer
     from engine.http.trouble import ApiMisconfigured, ApiTrouble
     from engine.inspection import Inspection
     from engine.manner import with_defaults
     from engine.memory import Memory
+    from engine.place import default_home
     from engine.registry import RegistryTrouble, Tally
     from engine.settings import Settings, SettingsError, load_settings
     from engine.text import clean, clean_line
@@ -79,12 +80,13 @@ _ROOMS = {
         "LoadOptions",
     ),
     "engine.figures": ("PerformanceView",),
-    "engine.home": ("HomeTaken", "HomeUnusable", "check_home"),
+    "engine.home": ("HomeTaken", "HomeUnusable", "check_home", "read_engine"),
     "engine.http.server": ("ApiServer",),
     "engine.http.trouble": ("ApiMisconfigured", "ApiTrouble"),
     "engine.inspection": ("Inspection",),
     "engine.manner": ("with_defaults",),
     "engine.memory": ("Memory",),
+    "engine.place": ("default_home",),
     "engine.registry": ("RegistryTrouble", "Tally"),
     "engine.settings": ("Settings", "SettingsError", "load_settings"),
     "engine.text": ("clean", "clean_line"),
@@ -175,8 +177,10 @@ __all__ = [
     "check_home",
     "clean",
     "clean_line",
+    "default_home",
     "load_settings",
     "parse_address",
+    "read_engine",
     "with_defaults",
 ]
 

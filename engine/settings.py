@@ -29,12 +29,8 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from engine.address import DEFAULT_API, parse_address
+from engine.place import default_home
 from engine.types import Backend
-
-
-def default_home() -> Path:
-    """``LMX_HOME``, or ``~/.opta-lmx``."""
-    return Path(os.environ.get("LMX_HOME") or Path.home() / ".opta-lmx").expanduser().absolute()
 
 
 class SettingsError(Exception):

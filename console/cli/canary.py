@@ -1,7 +1,10 @@
-"""``lmx canary``: proves models on a runtime, one after another, with an engine of its own."""
+"""``lmx canary``: proves models on a runtime, one after another: on the engine that runs here, or
+with one of its own.
+"""
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -18,8 +21,10 @@ from console.cli.answer import (
     table,
     tell,
 )
+from console.cli.trial import chosen, prove, running_engine
 
 if TYPE_CHECKING:
+    from console.cli.client import Client
     from engine import Engine, Settings, Trial, Trials
 
 
@@ -29,16 +34,37 @@ def add_to(commands: Any) -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--all", action="store_true", help="every model the runtime is for")
     parser.add_argument("--on", metavar="NAME", help="a runtime of the settings")
+    parser.add_argument("--url", help="an engine elsewhere; default: LMX_URL, then this home's")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.set_defaults(run=run)
 
 
 def run(settings: "Settings", options: argparse.Namespace) -> int:
     """Prove the models and print what came of each; returns the exit code."""
-    from engine import Engine, HomeTaken, HomeUnusable
-
     if bool(options.models) is options.all:
         return complain("name the models to prove, or say --all", USAGE)
+    if (running := running_engine(options.url or os.environ.get("LMX_URL"))) is not None:
+        return _ask(running, options)
+    return _run_own(settings, options)
+
+
+def _ask(running: "Client", options: argparse.Namespace) -> int:
+    trials: list[Trial] = []
+    try:
+        models = chosen(running, options)
+        for trial in prove(running, models, options):
+            trials.append(trial)
+            _tell(trials, len(models), options)
+    except KeyboardInterrupt:
+        _conclude(trials, options)
+        return complain("interrupted; the engine ends the trial under way", INTERRUPTED)
+    _conclude(trials, options)
+    return _verdict(trials, options)
+
+
+def _run_own(settings: "Settings", options: argparse.Namespace) -> int:
+    from engine import Engine, HomeTaken, HomeUnusable
+
     names = {"default", *settings.runtimes}
     if options.on is not None and options.on not in names:
         known = ", ".join(sorted(names))
@@ -56,6 +82,10 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
         _conclude(trials, options)
         return complain("interrupted; the model under trial was unloaded", INTERRUPTED)
     _conclude(trials, options)
+    return _verdict(trials, options)
+
+
+def _verdict(trials: "list[Trial]", options: argparse.Namespace) -> int:
     failed = any(trial.outcome == "failed" for trial in trials)
     # Who names a model wants to know that it was not even tried.
     untried = options.models and any(trial.outcome == "never_tried" for trial in trials)
@@ -86,14 +116,18 @@ async def _prove(
 
 
 async def _each(work: "Trials", options: argparse.Namespace, trials: "list[Trial]") -> None:
-    chosen = work.every_model() if options.all else tuple(dict.fromkeys(options.models))
-    async for trial in work.run(chosen, spare_unclean=options.all):
+    names = work.every_model() if options.all else tuple(dict.fromkeys(options.models))
+    async for trial in work.run(names, spare_unclean=options.all):
         trials.append(trial)
-        if options.json:
-            say(_row(trial))
-        speed = f", {trial.tokens_per_second:.1f} tok/s" if trial.tokens_per_second else ""
-        word = _word(trial)
-        print(f"{len(trials)}/{len(chosen)} {trial.model_id}: {word}{speed}", file=sys.stderr)
+        _tell(trials, len(names), options)
+
+
+def _tell(trials: "list[Trial]", of: int, options: argparse.Namespace) -> None:
+    trial = trials[-1]
+    if options.json:
+        say(_row(trial))
+    speed = f", {trial.tokens_per_second:.1f} tok/s" if trial.tokens_per_second else ""
+    print(f"{len(trials)}/{of} {trial.model_id}: {_word(trial)}{speed}", file=sys.stderr)
 
 
 def _row(trial: "Trial") -> dict[str, object]:

@@ -4,25 +4,44 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from console.cli import canary, demo, doctor, explanation, models, registry, screen, serve
+from console.cli import (
+    action,
+    canary,
+    chat,
+    demo,
+    doctor,
+    explanation,
+    models,
+    registry,
+    screen,
+    serve,
+    status,
+)
 from console.cli.answer import DONE, USAGE, complain
+from console.cli.client import asked
 from console.cli.release import program_version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = _parser().parse_args(arguments)
+    try:
+        # What asks a running engine needs no settings, which take a while to import and to read.
+        ask = getattr(options, "ask", None)
+        return asked(options, lambda: int(ask(options)) if ask else _run(options))
+    except BrokenPipeError:  # `lmx models | head`
+        sys.stderr.close()
+        return DONE
+
+
+def _run(options: argparse.Namespace) -> int:
     from engine import SettingsError, load_settings
 
     try:
         settings = load_settings()
     except SettingsError as error:
         return complain(str(error), USAGE)
-    try:
-        return int(options.run(settings, options))
-    except BrokenPipeError:  # `lmx models | head`
-        sys.stderr.close()
-        return DONE
+    return int(options.run(settings, options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lmx {program_version()}")
     screen.add_to(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for noun in (serve, models, explanation, canary, registry, doctor, demo):
+    for noun in (serve, status, models, explanation, action, canary, chat, registry, doctor, demo):
         noun.add_to(commands)
     return parser

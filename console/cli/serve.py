@@ -24,7 +24,13 @@ HURRY_S = 2.0
 def add_to(commands: Any) -> None:
     """Declare the command."""
     parser = commands.add_parser("serve", help="the engine and its API, without a screen")
-    parser.add_argument("--api", metavar="HOST:PORT", type=address, help="where it answers")
+    parser.add_argument(
+        "--api",
+        metavar="HOST:PORT",
+        type=address,
+        default=argparse.SUPPRESS,
+        help="where it answers",
+    )
     parser.add_argument(
         "--readonly", action="store_true", default=argparse.SUPPRESS, help="change nothing"
     )

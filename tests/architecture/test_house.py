@@ -12,6 +12,7 @@ import engine
 ROOT = Path(engine.__file__).parent.parent
 NATIVE = {"mlx", "mlx_lm", "llama_cpp", "transformers", "torch", "numpy", "tokenizers"}
 SCREEN = {"textual", "rich", "console"}
+SERVER = {"fastapi", "starlette", "uvicorn", "prometheus_client"}
 CHILD_SIDE = {"engine.workers.child", "engine.workers.loop"}
 BANNED_NAMES = {"utils", "helpers", "manager", "common", "misc"}
 SOURCES = sorted(p for room in ("engine", "console") for p in (ROOT / room).rglob("*.py"))
@@ -60,6 +61,21 @@ def test_the_console_never_holds_a_backend() -> None:
 
 def test_the_command_line_does_not_import_textual_before_it_opens_a_screen() -> None:
     assert not held_after_importing(["console.cli"]) & {"textual", "rich"}
+
+
+def test_no_server_is_imported_before_the_first_paint() -> None:
+    assert not held_after_importing(["console.cli", "console.app"]) & SERVER
+
+
+def test_a_command_over_the_api_imports_no_more_than_it_must() -> None:
+    commands = ["console.cli.status", "console.cli.action", "console.cli.chat", "engine.home"]
+    assert not held_after_importing(commands) & {"pydantic", "textual", "rich", "jinja2", *SERVER}
+
+
+def test_the_engine_never_imports_its_api() -> None:
+    parent_side = [module_name(p) for p in SOURCES if "engine" in p.parts]
+    below = [n for n in parent_side if not runs_in_a_worker(n) and "engine.http" not in n]
+    assert not held_after_importing(below) & SERVER
 
 
 def test_a_worker_needs_only_pydantic_until_it_imports_its_backend() -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.settings import SettingsError, default_home, load_settings
+from engine.place import default_home
+from engine.settings import SettingsError, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,53 @@
+"""``lmx load``, ``unload``, ``release`` and ``hold``: what a running engine is told to do."""
+
+import argparse
+from typing import Any
+
+from console.cli import client
+from console.cli.client import find_engine
+
+
+def add_to(commands: Any) -> None:
+    """Declare the four commands."""
+    load = _action(commands, "load", "load a model and wait until it has proved itself")
+    load.add_argument("--allow-unsupported-runtime", action="store_true", help="on the record")
+    load.add_argument("--reserve-gb", type=float, help="state the memory it may take")
+    load.add_argument("--context", type=int, help="context length in tokens")
+    load.add_argument("--keep-alive", type=float, metavar="SECONDS", help="unload when idle")
+    load.add_argument("--on", metavar="NAME", help="in this runtime of the settings")
+    load.add_argument("--no-wait", action="store_true", help="return once it is admitted")
+    _action(commands, "unload", "let its requests end, then end its worker")
+    release = _action(commands, "release", "let a quarantined model try again")
+    release.add_argument("--early", action="store_true", help="before its cool-down is over")
+    release.add_argument("--allow-unsupported-runtime", action="store_true", help="on the record")
+    release.add_argument("--no-wait", action="store_true", help="return once it is admitted")
+    _action(commands, "hold", "quarantine a model by hand")
+
+
+def _action(commands: Any, name: str, words: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=words)
+    parser.add_argument("model", metavar="MODEL")
+    client.add_to(parser, _act)
+    return parser
+
+
+_FIELDS = {
+    "allow_unsupported_runtime": "allow_unsupported_runtime",
+    "reserve_gb": "reserve_gb",
+    "context": "context",
+    "keep_alive": "keep_alive_sec",
+    "on": "runtime",
+    "early": "early",
+}
+
+
+def _act(options: argparse.Namespace) -> int:
+    body: dict[str, Any] = {"model_id": options.model}
+    for option, name in _FIELDS.items():
+        if (value := getattr(options, option, None)) not in (None, False):
+            body[name] = value
+    if getattr(options, "no_wait", False):
+        body["wait"] = False
+    answer = find_engine(options.url).post(f"/admin/models/{options.command}", body)
+    state = answer["readiness"]["state"]
+    return client.done(answer, f"{answer['model_id']} is {state}", as_json=options.json)
