@@ -16,7 +16,11 @@ def router(house: House) -> APIRouter:
         """Whether the process answers at all."""
         return "ok\n"
 
-    @rooms.get("/readyz", response_class=PlainTextResponse)
+    @rooms.get(
+        "/readyz",
+        response_class=PlainTextResponse,
+        responses={503: {"description": "Not now", "content": {"text/plain": {}}}},
+    )
     async def readyz() -> PlainTextResponse:
         """Whether requests may be sent here; 503 while not, with the reason."""
         why = unready(house)
