@@ -120,6 +120,8 @@ def router(house: House) -> APIRouter:
         actor = actor_of(request)
         if body.load:
             return await _trial(house, body, actor)
+        if body.runtime is not None:
+            raise EngineError(_only_with_load())
         await engine.canary(body.model_id, actor=actor, expect=body.expect)
         view = _view(house, body.model_id)
         if view.readiness is not Readiness.ROUTABLE:
@@ -249,8 +251,29 @@ def _not_proved(view: ModelView) -> Decision:
     )
 
 
+def _only_with_load() -> Decision:
+    return refuse(
+        Code.INVALID_REQUEST,
+        "a model in service is proved on the runtime it runs in",
+        expected="no runtime, or load: true",
+        found="a runtime without load",
+        remedy="leave runtime out, or say load: true",
+        param="runtime",
+    )
+
+
 async def _trial(house: House, body: CanaryRequest, actor: str) -> AdminCanaryResponse:
-    _view(house, body.model_id)
+    view = _view(house, body.model_id)
+    if body.expect not in (None, view.version):
+        raise EngineError(
+            refuse(
+                Code.CONFLICT,
+                f"{view.id} changed meanwhile: it is now {view.readiness.value}",
+                expected=f"version {body.expect}",
+                found=f"version {view.version}",
+                remedy="look at it again, then decide",
+            )
+        )
     archive = await asyncio.to_thread(house.engine.desk.archive)
     trials = Trials(
         house.engine,

@@ -87,6 +87,7 @@ class ApiServer:
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # whoever is on this machine could claim any address
             h11_max_incomplete_event_size=32 * 1024,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=0,

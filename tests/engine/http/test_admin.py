@@ -134,6 +134,10 @@ async def test_a_canary_in_service_and_from_rest(open_api: OpenApi, simulate: Si
     api = await open_api()
     resting = await api.post("/admin/models/canary", {"model_id": "m"})
     assert (resting.status, resting.code) == (409, "model_not_ready")
+    odd = await api.post("/admin/models/canary", {"model_id": "m", "runtime": "default"})
+    assert (odd.status, odd.json()["error"]["param"]) == (400, "runtime")
+    stale = {"model_id": "m", "load": True, "expect": 77}
+    assert (await api.post("/admin/models/canary", stale)).code == "conflict"
     tried = (await api.post("/admin/models/canary", {"model_id": "m", "load": True})).json()
     assert (tried["passed"], tried["trial"]["outcome"]) == (True, "passed")
     assert (await api.get("/admin/models/m")).json()["readiness"]["state"] == "unloaded"

@@ -106,6 +106,20 @@ async def test_a_long_body_is_refused_by_its_length_and_without_one(open_api: Op
     assert (await api.raw(lie)).code == "payload_too_large"
 
 
+async def test_a_body_of_a_million_arrays_is_not_read(open_api: OpenApi) -> None:
+    api = await open_api()
+    answer = await api.raw(post(b"[" + b"[]," * 1_000_000 + b"1]", JSON))
+    assert (answer.status, answer.code) == (413, "payload_too_large")
+
+
+async def test_nobody_may_claim_another_address(open_api: OpenApi) -> None:
+    api = await open_api()
+    headers = {"X-Forwarded-For": "8.8.8.8", "Host": "localhost"}
+    await api.ask("POST", "/admin/registry/import", [], headers=headers)
+    [event] = [e for e in api.engine.events() if e.kind == "registry_imported"]
+    assert event.actor == "api:127.0.0.1"
+
+
 async def test_a_body_that_never_comes_is_not_waited_for(open_api: OpenApi) -> None:
     api = await open_api(**LIMITED)
     answer = await api.raw(post(b'{"model', JSON, "Content-Length: 100"))
