@@ -61,6 +61,7 @@ class Lifecycle:
     def _over(self, task: "asyncio.Task[None]") -> None:
         """The task has ended, however it did, even before its first step."""
         self._services.budget.release(self.model.id)
+        self._services.board.changed()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._settle(self._aftermath.give_up(error))
         self._settle(not_ready(self.model.view))

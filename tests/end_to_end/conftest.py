@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine import Engine, EngineSnapshot, ModelView, Readiness, load_settings
+from engine.memory import machine_memory
 from tests.end_to_end.served import Served, environment
 
 ACTOR = "tester@local"
@@ -57,7 +58,8 @@ async def open_engine(tmp_path: Path, home: Path) -> AsyncIterator[Opener]:
             "quarantining": {"backoff_s": (0.05, 0.05, 0.05)},
         }
         (tmp_path / "models").mkdir(exist_ok=True)
-        engine = Engine(load_settings(**(defaults | overrides)))
+        machine = overrides.pop("machine", machine_memory)
+        engine = Engine(load_settings(**(defaults | overrides)), machine=machine)
         opened.append(engine)
         await engine.start()
         return engine

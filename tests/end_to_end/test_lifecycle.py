@@ -237,7 +237,7 @@ async def test_a_cancelled_request_ends_and_frees_the_model(
     model = simulate("good", tokens_per_second=50)
     engine = await open_engine()
     await engine.load(model, actor=ACTOR, wait=True)
-    stream = await engine.chat(model, HELLO, ChatOptions(max_tokens=5000), client="test")
+    stream = await engine.chat(model, HELLO, ChatOptions(max_tokens=500), client="test")
     seen: list[ChatDelta | ChatEnd] = []
     async for item in stream:
         seen.append(item)

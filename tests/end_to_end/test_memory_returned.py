@@ -45,10 +45,8 @@ class PlayedReclaim(Reclaim):
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> LeakyMachine:
-    leaky = LeakyMachine()
-    monkeypatch.setattr("engine.assembly.machine_memory", leaky)
     monkeypatch.setattr("engine.assembly.Reclaim", PlayedReclaim)
-    return leaky
+    return LeakyMachine()
 
 
 async def load_big(engine: Engine, simulate: Simulate, machine: LeakyMachine) -> int:
@@ -71,7 +69,7 @@ async def test_a_load_after_it_is_refused_until_the_memory_is_back(
 ) -> None:
     simulate("big", weights_gb=TAKEN)
     simulate("next", weights_gb=150)
-    engine = await open_engine(memory_gb=400)
+    engine = await open_engine(memory_gb=400, machine=machine)
     await load_big(engine, simulate, machine)
     await engine.unload("big", actor=ACTOR)
     with pytest.raises(EngineError) as refused:
@@ -88,14 +86,14 @@ async def test_a_crashed_model_is_not_restarted_into_memory_that_is_gone(
     open_engine: Opener, simulate: Simulate, machine: LeakyMachine
 ) -> None:
     simulate("big", weights_gb=TAKEN)
-    engine = await open_engine(memory_gb=400)
+    engine = await open_engine(memory_gb=400, machine=machine)
     pid = await load_big(engine, simulate, machine)
     os.kill(pid, signal.SIGKILL)
     view = await until_readiness(engine, "big", Readiness.UNLOADED)
     assert view.reason == "memory not returned"
     assert view.refusal is not None
     assert view.refusal.code is Code.INSUFFICIENT_MEMORY
-    assert engine.snapshot().memory.reserved == 0
+    await until(engine, lambda s: s.memory.reserved == 0)
     assert notices(engine)
 
 
@@ -103,7 +101,7 @@ async def test_a_crashed_model_restarts_once_its_memory_is_back(
     open_engine: Opener, simulate: Simulate, machine: LeakyMachine
 ) -> None:
     simulate("big", weights_gb=TAKEN)
-    engine = await open_engine(memory_gb=400)
+    engine = await open_engine(memory_gb=400, machine=machine)
     pid = await load_big(engine, simulate, machine)
     machine.leaked = 0
     os.kill(pid, signal.SIGKILL)
