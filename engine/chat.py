@@ -71,7 +71,8 @@ def death(
             found="ended by the engine",
             remedy="ask again once it is routable",
         )
-    words = clean_line(" | ".join(end.last_words.splitlines()), limit=400)
+    # Python's stack, with the paths of this machine, is evidence for the operator: no client's.
+    words = fault.detail
     found = f"{end.cause}; last words: {words}" if words else f"{end.cause}; no last words"
     if fault.environment:
         return refuse(

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import time
-import unicodedata
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -17,6 +16,7 @@ from console.demo.beat import Beat
 from console.demo.clock import DemoClock
 from console.demo.conductor import Conductor, Part
 from console.demo.stage import Stage, machine
+from console.line import Line
 from console.widgets.caption import CaptionBar, caption_lines
 from console.widgets.lines import LinePanel
 from engine import Engine, EngineFace
@@ -90,20 +90,31 @@ class DemoApp(LmxApp):
 
     def get_default_screen(self) -> Screen[Any]:
         """The dashboard below the caption."""
-        return _captioned(super().get_default_screen())
+        return self._captioned(super().get_default_screen())
 
     def push_screen(self, screen: Any, *arguments: Any, **options: Any) -> Any:
         """Every screen gets the caption; a dialog stands over one that has it."""
         if isinstance(screen, Screen) and not isinstance(screen, ModalScreen):
-            _captioned(screen)
+            self._captioned(screen)
         return super().push_screen(screen, *arguments, **options)
 
     @on(LinePanel.Resized)
     def _resized(self) -> None:
         self.tell()
 
+    def _captioned(self, screen: Screen[Any]) -> Screen[Any]:
+        bar = CaptionBar(id="caption")
+        bar.show(self._caption(self.size.width))  # its first paint has the words
+        screen.compose_add_child(bar)
+        return screen
+
     def tell(self) -> None:
         """Show the caption of the present beat on every screen there is."""
+        for screen in self.screen_stack:
+            for bar in screen.query("#caption").results(CaptionBar):
+                bar.show(self._caption(bar.size.width or self.size.width))
+
+    def _caption(self, width: int) -> tuple[Line, ...]:
         playing = self.conductor
         beat, place = playing.beat, f"{playing.at + 1}/{len(playing.script)}"
         scene, text, keys = beat.scene, beat.caption, PAUSED if playing.paused else PLAYING
@@ -113,19 +124,13 @@ class DemoApp(LmxApp):
             scene, place, text, keys = "The console", "", YOURS, ""
             if playing.trouble:
                 text = f"The demo waited for {playing.trouble}, in vain. {YOURS}"
-        for screen in self.screen_stack:
-            for bar in screen.query("#caption").results(CaptionBar):
-                width = bar.size.width or self.size.width
-                bar.show(caption_lines(scene, place, text, keys, width, self.glyphs))
+        return caption_lines(scene, place, text, keys, width, self.glyphs)
 
     # Keys: the conductor's own, and the presenter's
 
     def press_key(self, name: str) -> None:
         """Press a key in the conductor's name: a character, or Textual's name of a key."""
         character = name if len(name) == 1 else None
-        if character is None:
-            with suppress(KeyError):
-                character = unicodedata.lookup(name)
         self._type(events.Key(_NAMED.get(name, name), character))
 
     def _type(self, key: events.Key) -> None:
@@ -141,10 +146,12 @@ class DemoApp(LmxApp):
                 self._own = [own for own in self._own if own is not event]
             elif self._conducts(event.key):
                 return
+        elif isinstance(event, events.MouseDown) and self._conducts("mouse"):
+            return
         await super().on_event(event)
 
     def _conducts(self, key: str) -> bool:
-        """Take a key of the presenter's; False once the console is his."""
+        """Take a key of the presenter's, or a click; False once the console is theirs."""
         playing = self.conductor
         if key == "ctrl+q":
             self.end()
@@ -172,8 +179,3 @@ class DemoApp(LmxApp):
     def upgrade(self) -> None:
         """Install the newer backend."""
         self._stage.upgrade()
-
-
-def _captioned(screen: Screen[Any]) -> Screen[Any]:
-    screen.compose_add_child(CaptionBar(id="caption"))
-    return screen

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual.widgets import Input
 
+from console.status import LIVE
 from console.widgets.lines import LinePanel
 from engine import Readiness, StepResult
 
@@ -106,6 +107,24 @@ def focus(name: str) -> Await:
     return Await(f"the focus on {name}", check)
 
 
+def scrolled() -> Await:
+    """Wait until the sheet in front has been moved."""
+
+    def check(app: "LmxApp") -> bool:
+        return any(sheet.scroll_offset.y > 0 for sheet in app.screen.query("#sheet"))
+
+    return Await("the sheet to scroll", check)
+
+
+def chosen(model_id: str) -> Await:
+    """Wait until the cursor stands on a model."""
+
+    def check(app: "LmxApp") -> bool:
+        return getattr(app.screen, "target_id", None) == model_id
+
+    return Await(f"{model_id} to be chosen", check)
+
+
 def holds(text: str) -> Await:
     """Wait until the field with the focus holds just this."""
 
@@ -134,11 +153,11 @@ def refused(model_id: str) -> Await:
 
 
 def struck(model_id: str, times: int) -> Await:
-    """Wait until a model has so many strikes."""
+    """Wait until a model has just so many strikes."""
 
     def check(app: "LmxApp") -> bool:
         model = app.snapshot.model(model_id)
-        return model is not None and model.strikes >= times
+        return model is not None and model.strikes == times
 
     return Await(f"{model_id} to have {times} strikes", check)
 
@@ -154,6 +173,17 @@ def proving(model_id: str, step: str) -> Await:
         )
 
     return Await(f"the canary of {model_id} to come to {step}", check)
+
+
+def returned() -> Await:
+    """Wait until memory is promised to live models alone."""
+
+    def check(app: "LmxApp") -> bool:
+        live = [model for model in app.snapshot.models if model.readiness in LIVE]
+        promised = sum(model.estimate.total for model in live if model.estimate)
+        return app.snapshot.memory.reserved == promised
+
+    return Await("the memory to be back", check)
 
 
 def eligible(model_id: str) -> Await:

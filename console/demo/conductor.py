@@ -6,7 +6,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from console.demo.beat import Act, Await, Beat, Choose, Leap, Press, Say, Upgrade, focus, holds, on
+from console.demo.beat import (
+    Act,
+    Await,
+    Beat,
+    Choose,
+    Leap,
+    Press,
+    Say,
+    Upgrade,
+    chosen,
+    focus,
+    holds,
+    on,
+)
 from console.widgets.models import ModelsPanel
 
 if TYPE_CHECKING:
@@ -157,7 +170,7 @@ class Conductor:
             now = ids[0]
         steps = ids.index(model_id) - ids.index(now)
         await self._press(("j" if steps > 0 else "k",) * abs(steps), LETTER_S)
-        await self._wait(Await(f"{model_id} to be selected", lambda app: _selected(app, model_id)))
+        await self._wait(chosen(model_id))
 
     async def _wait(self, act: Await) -> None:
         """Ask until it is so.
@@ -174,7 +187,3 @@ class Conductor:
 
 def _ids(app: "LmxApp") -> tuple[str, ...]:
     return app.screen.query_one(ModelsPanel).ids
-
-
-def _selected(app: "LmxApp", model_id: str) -> bool:
-    return getattr(app.screen, "target_id", None) == model_id

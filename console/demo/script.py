@@ -8,6 +8,7 @@ from console.demo.beat import (
     Leap,
     Say,
     Upgrade,
+    chosen,
     eligible,
     focus,
     gone,
@@ -16,6 +17,8 @@ from console.demo.beat import (
     press,
     proving,
     refused,
+    returned,
+    scrolled,
     shows,
     stands,
     struck,
@@ -209,7 +212,7 @@ SCRIPT: tuple[Beat, ...] = (
         LINE,
         "This one loads without a word of complaint, and its logits are NaN. The canary sees it: "
         "model_canary_failed, quarantined before its first request.",
-        (*_BACK, *_load(NONSENSE), press("2"), stands(NONSENSE, Readiness.QUARANTINED)),
+        (*_BACK, *_load(NONSENSE), press("2"), stands(NONSENSE, Readiness.QUARANTINED), returned()),
         8.0,
     ),
     Beat(
@@ -251,6 +254,7 @@ SCRIPT: tuple[Beat, ...] = (
         (
             press("y"),
             stands(OVERRIDDEN, Readiness.UNLOADED),
+            returned(),
             *_load(CRASHING),
             stands(CRASHING, Readiness.ROUTABLE),
         ),
@@ -286,7 +290,13 @@ SCRIPT: tuple[Beat, ...] = (
         NIGHT,
         "The third within ten minutes: quarantined. No traffic, no restart of its own; the memory "
         "is free for others. The operator sleeps on.",
-        (*_chat("Once more?"), stands(CRASHING, Readiness.QUARANTINED), *_BACK, press("3")),
+        (
+            *_chat("Once more?"),
+            stands(CRASHING, Readiness.QUARANTINED),
+            *_BACK,
+            press("3"),
+            returned(),
+        ),
         8.0,
     ),
     Beat(
@@ -299,8 +309,9 @@ SCRIPT: tuple[Beat, ...] = (
             focus("models"),
             press("enter"),
             on("DetailScreen"),
-            press("6"),
             shows("GGML_ASSERT"),
+            press("6"),
+            scrolled(),
         ),
         9.0,
     ),
@@ -332,7 +343,13 @@ SCRIPT: tuple[Beat, ...] = (
         NIGHT,
         "r releases it into a fresh load and canary, on probation: one failure puts it back, with "
         "a longer cool-down.",
-        (press("1"), focus("models"), press("r"), stands(CRASHING, Readiness.ROUTABLE)),
+        (
+            press("1"),
+            focus("models"),
+            press("r"),
+            stands(CRASHING, Readiness.ROUTABLE),
+            struck(CRASHING, 0),
+        ),
         7.0,
     ),
     Beat(
@@ -381,7 +398,7 @@ SCRIPT: tuple[Beat, ...] = (
         UPGRADE,
         "The registry remembers all of it: refusals, strikes, the failure on 1.0, the pass on "
         f"{AFTER}. One record a line, greppable, for the next load to read.",
-        (press("1"), focus("models"), press("R"), on("RegistryScreen")),
+        (press("1"), focus("models"), press("R"), on("RegistryScreen"), chosen(NONSENSE)),
         9.0,
     ),
     Beat(

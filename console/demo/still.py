@@ -4,7 +4,7 @@ Times, speeds and process ids are what a machine happened to give; everything el
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from engine import (
     LoadOptions,
     ModelView,
     Readiness,
+    RegistryRow,
     StepResult,
 )
 
@@ -79,6 +80,11 @@ class StillEngine:
             self._seen, self._shown = seen, replace(self._still(seen), host=HOST)
         return self._shown
 
+    @property
+    def desk(self) -> "StillDesk":
+        """The engine's desk, its registry stilled like the snapshot's."""
+        return StillDesk(self._face.desk, self._still)
+
     async def explain(self, model_id: str, options: LoadOptions | None = None) -> Explanation:
         """The gate's answer, with the folder's name stilled."""
         told: Explanation = self._still(
@@ -107,7 +113,7 @@ class StillEngine:
             lane=lane,
             trusted=trusted,
         )
-        return StillStream(stream)
+        return StillStream(stream, self._still)
 
     def _still(self, value: Any) -> Any:
         """The same value with everything that varies in it fixed, however deep it lies."""
@@ -124,18 +130,39 @@ class StillEngine:
         return _stilled(replace(value, **changes))
 
 
-class StillStream:
-    """An answer whose figures are always the same."""
+class StillDesk:
+    """Passes everything on; the rows of its archive are stilled."""
 
-    def __init__(self, stream: ChatStream) -> None:
+    def __init__(self, desk: Any, still: Callable[[Any], Any]) -> None:
+        self._desk = desk
+        self._still = still
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._desk, name)
+
+    def archive(self) -> "StillDesk":
+        """The registry's reader."""
+        return StillDesk(self._desk.archive(), self._still)
+
+    def rows(self, *arguments: Any, **options: Any) -> tuple[RegistryRow, ...]:
+        """The archive's rows."""
+        found: tuple[RegistryRow, ...] = self._still(self._desk.rows(*arguments, **options))
+        return found
+
+
+class StillStream:
+    """An answer whose figures are always the same; ``still`` fixes them."""
+
+    def __init__(self, stream: ChatStream, still: Callable[[Any], Any]) -> None:
         self._stream = stream
+        self._still = still
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     async def __aiter__(self) -> AsyncIterator[ChatDelta | ChatEnd]:
         async for item in self._stream:
-            yield _stilled(item)
+            yield self._still(item)
 
 
 def _words(text: str) -> str:
