@@ -142,6 +142,17 @@ def stands(model_id: str, *readiness: Readiness) -> Await:
     return Await(f"{model_id} to be {words}", lambda app: _readiness(app, model_id) in readiness)
 
 
+def under_way(model_id: str) -> Await:
+    """Wait until a model's load tells how far it is, or is done."""
+
+    def check(app: "LmxApp") -> bool:
+        model = app.snapshot.model(model_id)
+        done = (Readiness.CANARY_PENDING, Readiness.ROUTABLE)
+        return model is not None and (model.progress is not None or model.readiness in done)
+
+    return Await(f"the load of {model_id} to be under way", check)
+
+
 def refused(model_id: str) -> Await:
     """Wait until the gate has turned a model away."""
 

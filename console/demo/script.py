@@ -1,7 +1,6 @@
 """The script of ``lmx demo``: four scenes on nine models, as data."""
 
 from console.demo.beat import (
-    Act,
     Await,
     Beat,
     Choose,
@@ -16,12 +15,12 @@ from console.demo.beat import (
     on,
     press,
     proving,
-    refused,
     returned,
     scrolled,
     shows,
     stands,
     struck,
+    under_way,
 )
 from console.demo.props import (
     AFTER,
@@ -35,6 +34,7 @@ from console.demo.props import (
     UNKNOWN,
     UNSAFE,
 )
+from console.demo.routine import BACK, LIST, ask, chat, load, turned_away
 from engine import Readiness
 
 WELCOME = "lmx demo"
@@ -42,38 +42,8 @@ GATE = "1 The gate"
 LINE = "2 Over a slow line"
 NIGHT = "3 Two in the morning"
 UPGRADE = "4 After an upgrade"
-_LIST, _LOAD = on("DashboardScreen"), on("LoadDialog")
 _COOL_DOWN_S = 30.0
-_LOADING = (Readiness.LOADING, Readiness.CANARY_PENDING, Readiness.ROUTABLE)
 
-
-def _ask(model_id: str) -> tuple[Act, ...]:
-    """Open the load dialog and wait for the gate's advice."""
-    return (Choose(model_id), press("l"), _LOAD, gone("asking the gate"))
-
-
-def _turned_away(model_id: str) -> tuple[Act, ...]:
-    """Ask for a load that is refused, and stay at the answer."""
-    return (
-        *_ask(model_id),
-        press("enter"),
-        refused(model_id),
-        shows("not loaded, refused"),
-        gone("asking the gate"),
-    )
-
-
-def _load(model_id: str) -> tuple[Act, ...]:
-    """Load with the settings' values."""
-    return (*_ask(model_id), press("enter"), _LIST)
-
-
-def _chat(question: str) -> tuple[Act, ...]:
-    """Ask the selected model something."""
-    return (press("c"), focus("composer"), Say(question), press("enter"))
-
-
-_BACK = (press("escape"), _LIST)
 
 SCRIPT: tuple[Beat, ...] = (
     Beat(
@@ -81,7 +51,7 @@ SCRIPT: tuple[Beat, ...] = (
         WELCOME,
         "The real console on a temporary home. The models are simulated; their worker processes "
         "are real, and so are their deaths.",
-        (Await("the engine to start", lambda app: app.snapshot.started), _LIST),
+        (Await("the engine to start", lambda app: app.snapshot.started), LIST),
         7.0,
     ),
     Beat(
@@ -89,7 +59,7 @@ SCRIPT: tuple[Beat, ...] = (
         GATE,
         "A download that stopped a third of the way. The gate reads the header, not the weights: "
         "no worker starts, nothing can crash.",
-        _turned_away(TRUNCATED),
+        turned_away(TRUNCATED),
         8.0,
     ),
     Beat(
@@ -97,14 +67,16 @@ SCRIPT: tuple[Beat, ...] = (
         GATE,
         "The refusal stays on its row, with the remedy below. One code for one cause, in the same "
         "words in the log, the registry and the API.",
-        _BACK,
+        BACK,
+        filmed=False,
     ),
     Beat(
         "shards",
         GATE,
         "Its index names three weight files, and two are there: model_incomplete again, found in "
         "milliseconds and not after an hour of loading.",
-        _turned_away(SHARDLESS),
+        turned_away(SHARDLESS),
+        filmed=False,
     ),
     Beat(
         "unsafe",
@@ -112,9 +84,9 @@ SCRIPT: tuple[Beat, ...] = (
         "This one would run Python code from its own folder: model_unsafe, and nothing overrides "
         "that. e shows every check and what it found.",
         (
-            *_BACK,
-            *_turned_away(UNSAFE),
-            *_BACK,
+            *BACK,
+            *turned_away(UNSAFE),
+            *BACK,
             press("e"),
             on("ExplainScreen"),
             shows("helpful.py"),
@@ -126,21 +98,22 @@ SCRIPT: tuple[Beat, ...] = (
         GATE,
         "An architecture nobody here knows: llama.cpp itself was asked, in a child process, about "
         "the bare name.",
-        (*_BACK, *_turned_away(UNKNOWN)),
+        (*BACK, *turned_away(UNKNOWN)),
     ),
     Beat(
         "memory",
         GATE,
         "1,150 GB into a budget of 512: insufficient_memory, said before the machine begins to "
         "swap.",
-        (*_BACK, *_turned_away(LARGE)),
+        (*BACK, *turned_away(LARGE)),
+        filmed=False,
     ),
     Beat(
         "signature",
         GATE,
         "Whole and safe, but known to fail on this version of its backend: "
         "model_unsupported_backend. This check may be overridden; see later.",
-        (*_BACK, *_turned_away(OVERRIDDEN)),
+        (*BACK, *turned_away(OVERRIDDEN)),
         7.0,
     ),
     Beat(
@@ -148,22 +121,23 @@ SCRIPT: tuple[Beat, ...] = (
         GATE,
         "Six models refused for five causes, each with its remedy. So far not one worker was "
         "started.",
-        _BACK,
+        BACK,
     ),
     Beat(
         "dialog",
         LINE,
         "A healthy one: 121 GB. The dialog holds the estimate against the room before it asks "
         "for anything. Enter loads.",
-        _ask(HEALTHY),
+        ask(HEALTHY),
         7.0,
+        filmed=False,
     ),
     Beat(
         "loading",
         LINE,
         "A worker process of its own loads it; the memory was promised before it started. The "
         "console does not wait: every key still works.",
-        (press("enter"), _LIST, press("2"), focus("canary"), stands(HEALTHY, *_LOADING)),
+        (press("enter"), LIST, press("2"), focus("canary"), under_way(HEALTHY)),
         4.0,
     ),
     Beat(
@@ -212,7 +186,7 @@ SCRIPT: tuple[Beat, ...] = (
         LINE,
         "This one loads without a word of complaint, and its logits are NaN. The canary sees it: "
         "model_canary_failed, quarantined before its first request.",
-        (*_BACK, *_load(NONSENSE), press("2"), stands(NONSENSE, Readiness.QUARANTINED), returned()),
+        (*BACK, *load(NONSENSE), press("2"), stands(NONSENSE, Readiness.QUARANTINED), returned()),
         8.0,
     ),
     Beat(
@@ -228,14 +202,14 @@ SCRIPT: tuple[Beat, ...] = (
         LINE,
         "It still had to pass its canary. The badge stays on its row and in the header until it "
         "is unloaded.",
-        (press("enter"), _LIST, stands(OVERRIDDEN, Readiness.ROUTABLE)),
+        (press("enter"), LIST, stands(OVERRIDDEN, Readiness.ROUTABLE)),
     ),
     Beat(
         "room",
         LINE,
         "340 GB more do not fit beside them. Nothing is evicted behind your back: the dialog says "
         "who would have to go.",
-        (*_ask(CRASHING), shows("to make room")),
+        (*ask(CRASHING), shows("to make room")),
         7.0,
     ),
     Beat(
@@ -243,7 +217,7 @@ SCRIPT: tuple[Beat, ...] = (
         LINE,
         "So make room. u names the model and the requests that would drain first; the focus is "
         "on Cancel, and keys typed blind decide nothing.",
-        (*_BACK, Choose(OVERRIDDEN), press("u"), on("ConfirmDialog")),
+        (*BACK, Choose(OVERRIDDEN), press("u"), on("ConfirmDialog")),
         7.0,
     ),
     Beat(
@@ -255,16 +229,17 @@ SCRIPT: tuple[Beat, ...] = (
             press("y"),
             stands(OVERRIDDEN, Readiness.UNLOADED),
             returned(),
-            *_load(CRASHING),
+            *load(CRASHING),
             stands(CRASHING, Readiness.ROUTABLE),
         ),
+        filmed=False,
     ),
     Beat(
         "crash",
         NIGHT,
         "A request, and native code aborts: a real SIGABRT. The console stays up, the request "
         "ends at once, and the worker's last words are kept.",
-        (*_chat("Summarise the incident."), shows("SIGABRT"), struck(CRASHING, 1)),
+        (*chat("Summarise the incident."), shows("SIGABRT"), struck(CRASHING, 1)),
         8.0,
     ),
     Beat(
@@ -272,18 +247,19 @@ SCRIPT: tuple[Beat, ...] = (
         NIGHT,
         "Strike one. It was started again after a pause of a second, and had to pass its canary "
         "like the first time. The other model noticed nothing.",
-        (*_BACK, stands(CRASHING, Readiness.ROUTABLE)),
+        (*BACK, stands(CRASHING, Readiness.ROUTABLE)),
     ),
     Beat(
         "strike-2",
         NIGHT,
         "Another request, another death: strike two, and back once more, after two seconds.",
         (
-            *_chat("And what now?"),
+            *chat("And what now?"),
             struck(CRASHING, 2),
-            *_BACK,
+            *BACK,
             stands(CRASHING, Readiness.ROUTABLE),
         ),
+        filmed=False,
     ),
     Beat(
         "quarantine",
@@ -291,9 +267,9 @@ SCRIPT: tuple[Beat, ...] = (
         "The third within ten minutes: quarantined. No traffic, no restart of its own; the memory "
         "is free for others. The operator sleeps on.",
         (
-            *_chat("Once more?"),
+            *chat("Once more?"),
             stands(CRASHING, Readiness.QUARANTINED),
-            *_BACK,
+            *BACK,
             press("3"),
             returned(),
         ),
@@ -320,7 +296,8 @@ SCRIPT: tuple[Beat, ...] = (
         NIGHT,
         "l refuses: model_unstable. Neither an operator's load nor a client's request gets past a "
         "quarantine, and no override does.",
-        (*_BACK, press("l"), shows("model_unstable")),
+        (*BACK, press("l"), shows("model_unstable")),
+        filmed=False,
     ),
     Beat(
         "cool-down",
@@ -337,6 +314,7 @@ SCRIPT: tuple[Beat, ...] = (
         "does it, unless auto_release is set.",
         (Leap(_COOL_DOWN_S), eligible(CRASHING), gone("release (r) in")),
         5.0,
+        filmed=False,
     ),
     Beat(
         "probation",
@@ -380,7 +358,7 @@ SCRIPT: tuple[Beat, ...] = (
         "The model that answered NaN, asked anew: never tried here on this version. The old "
         "failure stays on record and blocks nothing.",
         (
-            *_BACK,
+            *BACK,
             press("e"),
             on("ExplainScreen"),
             shows(f"never tried here on simulated {AFTER}"),
@@ -391,7 +369,7 @@ SCRIPT: tuple[Beat, ...] = (
         "proved",
         UPGRADE,
         "The same files on the new version: loaded, proved, routable.",
-        (*_BACK, *_load(NONSENSE), stands(NONSENSE, Readiness.ROUTABLE), shows("1 model was")),
+        (*BACK, *load(NONSENSE), stands(NONSENSE, Readiness.ROUTABLE), shows("1 model was")),
     ),
     Beat(
         "registry",
@@ -406,6 +384,6 @@ SCRIPT: tuple[Beat, ...] = (
         WELCOME,
         "That was the tour. Any key, and the console is yours; ctrl+q ends, and takes the "
         "temporary home and every worker with it.",
-        _BACK,
+        BACK,
     ),
 )

@@ -184,7 +184,7 @@ def _stilled(value: Any) -> Any:
                 tokens_per_second=value.tokens_per_second and SPEED,
             )
         case ModelView():
-            loading = value.readiness is Readiness.LOADING and value.retry_at is None
+            loading = value.readiness is Readiness.LOADING and value.progress is not None
             return replace(
                 value,
                 progress=PROGRESS if loading else value.progress,

@@ -369,3 +369,19 @@ async def test_auto_release_tries_once_at_the_end_of_a_cool_down(
     released = await until_readiness(engine, model, Readiness.ROUTABLE)
     assert released.probation
     assert released.transitions[-4].actor == "auto_release"
+
+
+async def test_memory_that_was_given_back_is_seen_at_once(
+    open_engine: Opener, simulate: Simulate
+) -> None:
+    model = simulate("wrong", faults=[{"when": "canary", "do": "nan"}])
+    engine = await open_engine()
+    budget = engine._rooms.services.budget
+    loading = asyncio.create_task(engine.load(model, actor=ACTOR, wait=True))
+    await until(engine, lambda snapshot: snapshot.memory.reserved > 0)
+    while budget.reserved:
+        engine.snapshot()  # a screen looks at any moment, the last one before it included
+        await asyncio.sleep(0)
+    assert engine.snapshot().memory.reserved == 0
+    with pytest.raises(EngineError):
+        await loading
