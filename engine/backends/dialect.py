@@ -157,7 +157,5 @@ class Dialect:
 
 
 def _is_set(request: Generate, close: str) -> bool:
-    """Whether the answer's form leaves no room for thinking before it: it must be JSON, or begin
-    with given words that do not themselves end the thinking."""
-    begun = bool(request.opening) and close not in request.opening
-    return begun or request.json_schema is not None
+    """Whether the answer must begin with given words that do not themselves end the thinking."""
+    return bool(request.opening) and close not in request.opening

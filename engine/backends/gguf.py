@@ -30,6 +30,7 @@ from engine.backends.gguf_probe import evaluate
 from engine.backends.gguf_sampler import Sampler
 from engine.backends.gguf_schedule import Run, Schedule
 from engine.backends.hollow import Hollow, in_gguf
+from engine.backends.marks import marks
 from engine.backends.prefill import PrefillPace
 from engine.backends.score import Evaluation, score
 from engine.backends.template import ChatTemplate, closing
@@ -107,6 +108,7 @@ class GgufBackend:
             tool_format=tool_format(source, model.knows),
             thinking=thinking(source, model.knows),
         )
+        model.show(marks(self._dialect.tool_format, self._dialect.thinking))
         return Loaded(
             context=model.context,
             vocabulary=model.vocabulary,

@@ -8,7 +8,7 @@ import ctypes
 import importlib.metadata
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,12 +181,13 @@ class NativeModel:
         """Whether this text is one token of the vocabulary, as it stands."""
         return any(self.text_of(token) == text for token in self.tokens(text, special=True))
 
-    def tokens(self, text: str, *, special: bool) -> list[int]:
+    def tokens(self, text: str, *, special: bool, begin: bool = True) -> list[int]:
         """Tokenise.
 
         Args:
             special: For a prompt: read special tokens by their names, and begin as the model
                 expects to (once, also where the template wrote the beginning itself).
+            begin: Whether ``special`` means the beginning too.
         """
         data = text.encode("utf-8", "replace")
         room = len(data) + 8
@@ -199,16 +200,23 @@ class NativeModel:
                 break
             room = -count
         found = list(buffer[:count])
-        if special and self._opens_with_bos and self.bos >= 0 and found[:1] != [self.bos]:
+        if special and begin and self._opens_with_bos and self.bos >= 0 and found[:1] != [self.bos]:
             found.insert(0, self.bos)
         return found
 
     def piece(self, token: int) -> bytes:
-        """The bytes a generated token adds; control tokens add none."""
+        """The bytes a generated token adds; control tokens add none, but for those shown."""
         known = self._pieces.get(token)
         if known is not None:
             return known
         return self._pieces.setdefault(token, self._bytes(token, special=False))
+
+    def show(self, names: Iterable[str]) -> None:
+        """Let these control tokens be seen; a name that is no single token changes nothing."""
+        for name in names:
+            found = self.tokens(name, special=True, begin=False)
+            if len(found) == 1:
+                self._pieces[found[0]] = self.spell(found[0])
 
     def spell(self, token: int) -> bytes:
         """The bytes of a token, control tokens by their names."""

@@ -12,6 +12,7 @@ from typing import Any
 from engine.backends import mlx_release
 from engine.backends.base import LoadError, OnProgress, RequestError
 from engine.backends.dialect import Dialect, Render, thinking, tool_format
+from engine.backends.marks import marks
 from engine.backends.mlx_piece import Spelling
 from engine.backends.template import ChatTemplate
 from engine.backends.turn import as_turns, free_names
@@ -36,6 +37,8 @@ class LoadedModel:
     dialect: Dialect
     spelling: Spelling
     """The bytes of a single token."""
+    hidden: frozenset[int]
+    """Control tokens, but for those an answer's calls and thinking are marked with."""
     coded: bool = False
     """Whether code renders its conversations, and no template's text."""
 
@@ -52,11 +55,8 @@ class LoadedModel:
         return text
 
     def spell(self, tokens: list[int]) -> str:
-        """The text of tokens as a reader gets it: control tokens add none."""
-        text: str = self.tokenizer.decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return text
+        """The text of tokens as a reader gets it: control tokens add none, but for marks."""
+        return self.decode([token for token in tokens if token not in self.hidden])
 
     def guide(self) -> Any:
         """llguidance's tokenizer of this vocabulary.
@@ -107,15 +107,25 @@ def load_folder(path: Path, on_progress: OnProgress) -> LoadedModel:
     template = _template(tokenizer)
     text_config = config.get("text_config") or {}
     vocabulary = config.get("vocab_size") or text_config.get("vocab_size") or len(tokenizer)
+    dialect = _dialect(tokenizer, template.render if template else _renderer(tokenizer))
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
         vocabulary=int(vocabulary),
         context_trained=_context_trained(config | text_config),
         spelling=Spelling(tokenizer),
-        dialect=_dialect(tokenizer, template.render if template else _renderer(tokenizer)),
+        dialect=dialect,
+        hidden=_control_tokens(tokenizer, shown=marks(dialect.tool_format, dialect.thinking)),
         coded=template is None,
     )
+
+
+def _control_tokens(tokenizer: Any, shown: frozenset[str]) -> frozenset[int]:
+    """What transformers would skip as special, without the shown ones."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    special = {at for at, token in added.items() if token.special}
+    special.update(tokenizer.all_special_ids)
+    return frozenset(at for at in special if tokenizer.convert_ids_to_tokens(at) not in shown)
 
 
 def _dialect(tokenizer: Any, render: Render | None) -> Dialect:

@@ -97,10 +97,12 @@ async def test_plain_texts_are_continued(
     await api.engine.load(model, actor=ACTOR, wait=True)
     client = connect(api)
     answer = await client.completions.create(
-        model=model, prompt=["one", "two"], n=2, max_tokens=2, echo=True
+        model=model, prompt=["one", "two"], n=2, max_tokens=2, echo=True, logprobs=2
     )
     assert [choice.text for choice in answer.choices] == ["oneab", "oneab", "twoab", "twoab"]
-    assert answer.usage is not None
+    told = answer.choices[0].logprobs
+    assert told.tokens == ["a", "b"]
+    assert told.text_offset == [3, 4]
     assert answer.usage.prompt_tokens == 2
     stream = await client.completions.create(model=model, prompt="x", max_tokens=3, stream=True)
     assert "".join([chunk.choices[0].text async for chunk in stream]) == "aba"
