@@ -34,6 +34,8 @@ class Terminal:
     ssh: bool
     tmux: bool
     actor: str
+    few_colours: bool = False
+    """Sixteen colours or fewer: our own would be told apart no more, the cursor line included."""
 
     @property
     def ascii_only(self) -> bool:
@@ -77,7 +79,15 @@ def read_terminal(
         ssh=ssh,
         tmux=bool(env.get("TMUX")),
         actor=actor_name(env, user),
+        few_colours=_few_colours(env),
     )
+
+
+def _few_colours(env: Mapping[str, str]) -> bool:
+    """As the library that writes them decides: truecolour by COLORTERM, 256 by TERM's end."""
+    if env.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
+        return False
+    return env.get("TERM", "").rpartition("-")[2] not in ("256color", "kitty")
 
 
 def _is_utf8(encoding: str) -> bool:

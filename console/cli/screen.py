@@ -53,7 +53,7 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
         outlet=outlet,
         actor=terminal.actor,
         readonly=options.readonly,
-        theme=options.theme or settings.theme,
+        theme=options.theme or settings.theme or ("ansi" if terminal.few_colours else None),
         ascii_only=options.ascii or terminal.ascii_only,
         no_color=terminal.no_color,
         tmux=terminal.tmux,

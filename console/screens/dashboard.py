@@ -62,6 +62,13 @@ class DashboardScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Every panel once; the style sheet decides where it stands."""
+        # Textual sets these with the first resize, which comes after the first paint.
+        size = self.app.size
+        for breakpoints, extent in (
+            (self.app.HORIZONTAL_BREAKPOINTS or (), size.width),
+            (self.app.VERTICAL_BREAKPOINTS or (), size.height),
+        ):
+            self.add_class(*[name for least, name in breakpoints if extent >= least][-1:])
         yield HeaderLine(id="header")
         yield NoticeLines(id="notices")
         with Container(id="body"):

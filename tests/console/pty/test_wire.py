@@ -30,6 +30,38 @@ def test_no_color_means_no_colour_sequence(open_console: Opener, simulate: Simul
     assert not COLOUR.search(bytes(terminal.received))
 
 
+def test_a_terminal_of_sixteen_colours_gets_no_other(
+    open_console: Opener, simulate: Simulate
+) -> None:
+    simulate("good")
+    terminal = open_console(TERM="xterm")
+    terminal.wait_for("good", "unloaded")
+    sent = bytes(terminal.received)
+    assert COLOUR.search(sent)
+    assert not re.search(rb"\x1b\[(?:\d+;)*[34]8;[25];", sent)
+
+
+def test_a_hostile_answer_reaches_the_screen_as_plain_words(
+    open_console: Opener, simulate: Simulate
+) -> None:
+    evil = ["\x1b]52;c;aGk=\x07", "\x1b[2J", "\x9b2J", "[/red][@click=quit]", "\u202e end"]
+    simulate("evil", say=evil, tokens_per_second=200)
+    terminal = open_console()
+    terminal.wait_for("evil", "unloaded")
+    terminal.send("l")
+    terminal.wait_for("Load", "admitted")
+    terminal.send("\r")
+    terminal.wait_for("routable")
+    terminal.send("c")
+    terminal.wait_for("Chat")
+    mark = len(terminal.received)
+    terminal.send("hello\r")
+    terminal.wait_for("[/red][@click=quit]", " out", "length")
+    sent = bytes(terminal.received[mark:])
+    for bad in (b"\x1b]52", b"\x1b[2J", b"\xc2\x9b", "\u202e".encode()):
+        assert bad not in sent, bad
+
+
 def test_a_hostile_name_reaches_the_screen_as_plain_words(
     open_console: Opener, simulate: Simulate
 ) -> None:

@@ -1,7 +1,12 @@
 """The command table keeps its promises: key, help and palette entry each, no key twice."""
 
-import pytest
+import importlib
+import pkgutil
 
+import pytest
+from textual.binding import Binding
+
+import console
 from console.actions import ACTIONS
 from console.app import LmxApp
 from console.commands import (
@@ -128,3 +133,31 @@ def test_a_quarantined_model_is_refused_with_its_code() -> None:
 
 def test_what_asks_is_in_the_table() -> None:
     assert set(ASKING) <= set(ACTIONS)
+
+
+def _bound() -> list[tuple[str, Binding]]:
+    """Every binding the console's own classes declare, and where."""
+    found = []
+    for info in pkgutil.walk_packages(console.__path__, "console."):
+        if info.name == "console.__main__":
+            continue
+        module = importlib.import_module(info.name)
+        for kind in vars(module).values():
+            if isinstance(kind, type) and kind.__module__ == info.name:
+                for binding in vars(kind).get("BINDINGS", ()):
+                    assert isinstance(binding, Binding), f"{kind.__name__}: {binding}"
+                    found.append((kind.__name__, binding))
+    return found
+
+
+def test_every_binding_has_an_id_to_remap_it_by() -> None:
+    bound = _bound()
+    assert len(bound) > 50
+    assert not [f"{where}: {binding.key}" for where, binding in bound if not binding.id]
+
+
+def test_an_id_means_one_action() -> None:
+    actions: dict[str, set[str]] = {}
+    for _, binding in _bound():
+        actions.setdefault(str(binding.id), set()).add(binding.action)
+    assert not {name: found for name, found in actions.items() if len(found) > 1}

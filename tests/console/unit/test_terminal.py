@@ -2,6 +2,8 @@
 
 import base64
 
+import pytest
+
 from console.terminal import actor_name, clipboard_sequence, read_terminal
 
 
@@ -44,3 +46,19 @@ def test_clipboard() -> None:
     assert wrapped.endswith("\x1b\\")
     assert "\x1bPtmux;\x1b\x1b]52;c;" in wrapped
     assert clipboard_sequence("x" * 60_000, tmux=False) is None
+
+
+@pytest.mark.parametrize(
+    ("env", "few"),
+    [
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "screen"}, True),
+        ({"TERM": "linux"}, True),
+        ({"TERM": "rxvt-16color"}, True),
+        ({"TERM": "xterm-256color"}, False),
+        ({"TERM": "tmux-256color"}, False),
+        ({"TERM": "xterm", "COLORTERM": "truecolor"}, False),
+    ],
+)
+def test_sixteen_colours_are_known_from_the_environment(env: dict[str, str], few: bool) -> None:
+    assert read_terminal(env, tty=True, encoding="utf-8").few_colours is few

@@ -1,0 +1,173 @@
+"""What the real console costs the line and the processor, from outside: a pseudo-terminal of 80x24.
+
+Run with ``python -m tests.benchmarks.console_line``. Bars are those of the design, section 6: first
+paint 0.6 s; idle 200 B/s and 0.5 % of a core; a changed row 250 B; with 20 models changing 2,000
+B/s; a key painted within 50 ms at the 99th percentile while 8 streams run.
+"""
+
+import asyncio
+import http.client
+import json
+import re
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from tests.benchmarks.load_client import ask_all
+from tests.console.pty.conftest import Terminal, surroundings, write_simulated
+
+SIZE = (80, 24)
+SETTLE_S, IDLE_S, BUSY_S = 3.0, 20.0, 8.0
+MODELS, STREAMS, PRESSES = 20, 8, 100
+FIRST_BAR_S, IDLE_BAR, CPU_BAR, ROW_BAR, MANY_BAR, KEY_BAR_MS = 0.6, 200, 0.5, 250, 2000, 50
+
+missed: list[str] = []
+
+
+def tell(what: str, figure: float, bar: float, unit: str) -> None:
+    """Print one figure beside its bar, and remember a miss."""
+    kept = figure <= bar
+    if not kept:
+        missed.append(what)
+    print(f"{what}: {figure:,.1f} {unit} (bar {bar:,g}){'' if kept else '  MISSED'}", flush=True)
+
+
+@contextmanager
+def console(folder: Path, **environment: str) -> Iterator[Terminal]:
+    """A console on the models of a folder."""
+    terminal = Terminal(surroundings(folder) | environment, SIZE, [])
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+def port_of(folder: Path) -> int:
+    """Where this console's API answers; it opens after the first paint."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        told = json.loads((folder / "home" / "engine.json").read_text())["address"]
+        if told:
+            return int(str(told).rpartition(":")[2])
+        time.sleep(0.05)
+    raise SystemExit("its API never opened")
+
+
+def load(port: int, model_id: str) -> None:
+    """Have a model loaded, and wait until it is routable or refused, or the console has ended."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    body = json.dumps({"model_id": model_id})
+    with suppress(OSError, http.client.HTTPException):
+        client.request("POST", "/admin/models/load", body, {"Content-Type": "application/json"})
+        client.getresponse().read()
+    client.close()
+
+
+def rate(terminal: Terminal, seconds: float) -> float:
+    """Bytes a second over so many seconds."""
+    before = len(terminal.received)
+    time.sleep(seconds)
+    return (len(terminal.received) - before) / seconds
+
+
+def first_paint(folder: Path) -> None:
+    """From the start of the process to the first line on screen, the median of five."""
+    times, used = [], []
+    for _ in range(5):
+        began = time.perf_counter()
+        with console(folder) as terminal:
+            terminal.wait_for("LMX", "Models")
+            times.append(time.perf_counter() - began)
+            used.append(sum(psutil.Process(terminal.process.pid).cpu_times()[:2]))
+            terminal.wait_for("unloaded")
+            size = len(terminal.received)
+    print(f"bytes until the models are on screen: {size:,}")
+    print(f"processor time until the first paint: {statistics.median(used):.2f} s")
+    tell("first paint (median of 5)", statistics.median(times), FIRST_BAR_S, "s")
+
+
+def idle(terminal: Terminal) -> None:
+    """Nothing happens: bytes and processor."""
+    time.sleep(SETTLE_S)
+    process = psutil.Process(terminal.process.pid)
+    used = sum(process.cpu_times()[:2])
+    bytes_s = rate(terminal, IDLE_S)
+    cpu = (sum(process.cpu_times()[:2]) - used) / IDLE_S * 100
+    tell("idle", bytes_s, IDLE_BAR, "B/s")
+    tell("idle", cpu, CPU_BAR, "% of a core")
+
+
+def changing(folder: Path, count: int) -> None:
+    """Models that load slowly: each row's figure changes once a second."""
+    names = [write_simulated(folder, f"slow-{n:02}", load_seconds=60) for n in range(count)]
+    with console(folder) as terminal:
+        terminal.wait_for("slow-00", "unloaded")
+        port = port_of(folder)
+        for name in names:
+            threading.Thread(target=load, args=(port, name), daemon=True).start()
+        shown = min(count, 10)
+        terminal.wait_until(lambda s: len(re.findall(r"loading \d+ %", s)) >= shown, "loading")
+        time.sleep(SETTLE_S)
+        bytes_s = rate(terminal, BUSY_S)
+    if count == 1:
+        tell("one row that changes every second", bytes_s, ROW_BAR, "B a change")
+    else:
+        tell(f"{count} models changing every second", bytes_s, MANY_BAR, "B/s")
+
+
+def key_to_paint(folder: Path) -> None:
+    """From a key's write to the note line naming the row it leads to, while streams run."""
+    script = {"tokens_per_second": 100, "say": [" word"], "context": 1_000_000}
+    for name in ("aa-talker", "bb-other"):
+        write_simulated(folder, name, **script)
+    with console(folder, LMX_SLOTS=str(STREAMS), LMX_CONTEXT="1000000") as terminal:
+        terminal.wait_for("aa-talker", "unloaded")
+        port = port_of(folder)
+        load(port, "aa-talker")
+        terminal.wait_for("routable")
+        prompts = [f"stream {n}" for n in range(STREAMS)]
+        work = ask_all(port, "aa-talker", prompts, 100_000)
+        threading.Thread(target=lambda: asyncio.run(work), daemon=True).start()
+        terminal.wait_until(lambda s: f" {STREAMS} " in s.split("\n")[3], "the streams")
+        times = []
+        for press in range(PRESSES):
+            key, name = (("j", "bb-other"), ("k", "aa-talker"))[press % 2]
+            began = time.perf_counter()
+            terminal.send(key)
+            while not terminal.text.split("\n")[20].startswith(f" {name}"):
+                time.sleep(0.0005)
+            times.append((time.perf_counter() - began) * 1000)
+            time.sleep(0.05)
+    times.sort()
+    print(f"key to paint, {STREAMS} streams: median {statistics.median(times):.1f} ms")
+    worst = times[int(len(times) * 0.99) - 1]
+    tell(f"key to paint, {STREAMS} streams, 99th percentile", worst, KEY_BAR_MS, "ms")
+
+
+def main() -> int:
+    """Measure, print, and return 1 when a bar is missed."""
+    with tempfile.TemporaryDirectory(prefix="lmx-line-") as place:
+        folders = [Path(place, name) for name in ("idle", "one", "many", "keys")]
+        for folder in folders:
+            (folder / "models").mkdir(parents=True)
+            (folder / "none").mkdir()
+        write_simulated(folders[0], "good")
+        first_paint(folders[0])
+        with console(folders[0]) as terminal:
+            terminal.wait_for("good", "unloaded")
+            idle(terminal)
+        changing(folders[1], 1)
+        changing(folders[2], MODELS)
+        key_to_paint(folders[3])
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
