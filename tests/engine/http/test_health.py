@@ -88,3 +88,14 @@ def test_names_clients_make_up_do_not_pile_up() -> None:
     page = metrics.page().decode()
     assert "made-up" not in page
     assert 'lmx_requests_total{code="model_not_found",model="other"} 1000.0' in page
+
+
+async def test_the_docs_describe_what_is_served(open_api: OpenApi) -> None:
+    api = await open_api()
+    page = await api.get("/docs")
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    described = (await api.get("/openapi.json")).json()
+    assert "/admin/models/{model_id}/performance" in described["paths"]
+    load = described["paths"]["/admin/models/load"]["post"]["responses"]
+    assert load["default"]["content"]["application/json"]["schema"]["$ref"].endswith("ErrorBody")
+    assert "422" not in load
