@@ -29,13 +29,14 @@ PICTURES = {
     "load": "test_modals/test_load",
     "override": "test_modals/test_override_mixed",
     "chat": "test_screens/test_chat_with_an_answer",
-    "crash": "test_screens/test_chat_after_a_crash",
     "detail": "test_screens/test_detail_quarantined",
     "evidence": "test_screens/test_detail_evidence",
     "explain": "test_screens/test_explain_refused",
     "registry": "test_screens/test_registry",
     "help": "test_screens/test_help",
 }
+FROM_DEMO = ("crash",)
+"""Beats of the demo that have a picture of their own as well."""
 
 
 def main() -> int:
@@ -47,15 +48,22 @@ def main() -> int:
             print(f"no snapshot {source}", file=sys.stderr)
             missing = 1
             continue
-        svg = Film([picture_of(source.read_text(encoding="utf-8"))]).still()
-        (HERE / f"{name}.svg").write_text(svg, encoding="utf-8")
-        drawn = resvg_py.svg_to_bytes(svg_string=svg, width=WIDTH)
-        (HERE / f"{name}.png").write_bytes(bytes(drawn))
+        draw(name, Film([picture_of(source.read_text(encoding="utf-8"))]).still())
     series = HERE / "demo"
     shutil.rmtree(series, ignore_errors=True)
     asyncio.run(record(series))
     (series / MOVING).replace(HERE / MOVING)
+    for name in FROM_DEMO:
+        beat = next(series.glob(f"*-{name}.svg"))
+        draw(name, beat.read_text(encoding="utf-8"))
     return missing
+
+
+def draw(name: str, svg: str) -> None:
+    """Write one picture as SVG and PNG."""
+    (HERE / f"{name}.svg").write_text(svg, encoding="utf-8")
+    drawn = resvg_py.svg_to_bytes(svg_string=svg, width=WIDTH)
+    (HERE / f"{name}.png").write_bytes(bytes(drawn))
 
 
 if __name__ == "__main__":
