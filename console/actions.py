@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from textual.screen import ModalScreen, Screen
 
-from console.commands import COMMANDS, Selection
+from console.commands import Selection
 from console.units import span_text
 from console.wording import reason_words
 from engine import EngineSnapshot, Explanation, LoadOptions, ModelView, Readiness
@@ -220,7 +220,7 @@ async def help_(app: "LmxApp", _: Selection) -> None:
     """Open the help."""
     from console.screens.help import HelpScreen
 
-    await show(app, HelpScreen(COMMANDS))
+    await show(app, HelpScreen(app.commands))
 
 
 async def rescan(app: "LmxApp", _: Selection) -> None:

@@ -22,7 +22,7 @@ from textual.widgets import Input, TextArea
 from textual.worker import Worker, WorkerState
 
 from console.actions import ACTIONS
-from console.commands import ASKING, BY_ID, DASHBOARD, Selection, commands_on
+from console.commands import ASKING, BY_ID, DASHBOARD, Selection, remapped, table_of
 from console.gate import CHASE_S, Chaser, KeyGate, behind_escape, is_escape
 from console.line import tidy
 from console.news import News, say_decision
@@ -30,6 +30,7 @@ from console.outlet import Outlet
 from console.presenter import START, Pulse
 from console.pump import MAX_HZ, Pump
 from console.screens.dashboard import DashboardScreen
+from console.screens.palette import Palette
 from console.screens.small import SmallScreen, is_small
 from console.status import Glyphs
 from console.terminal import (
@@ -119,8 +120,8 @@ class LmxApp(App[None], inherit_bindings=False):
             self.register_theme(own)
         name = theme_name(theme, no_color=no_color)
         self.theme = name if name in self.available_themes else theme_name(None, no_color=no_color)
-        if keymap:
-            self.set_keymap(keymap)
+        self.commands = remapped(keymap or {})
+        self.set_keymap(keymap or {})
         self.set_class(ascii_only, "-ascii")
 
     def _decide_colour(self, no_color: bool) -> None:
@@ -241,6 +242,7 @@ class LmxApp(App[None], inherit_bindings=False):
             snapshot=self.snapshot,
             readonly=self.readonly,
             where=getattr(screen, "where", DASHBOARD),
+            commands=self.commands,
         )
 
     def action_command(self, command_id: str) -> None:
@@ -277,8 +279,7 @@ class LmxApp(App[None], inherit_bindings=False):
         self.pump.pull()
 
     def _type(self, key: events.Key) -> None:
-        # A key stops above its sender: one made in a dialog's name would end there.
-        key.set_sender(self)
+        key.set_sender(self)  # above its sender a key stops: a dialog's would end there
         self.post_message(key)
 
     async def on_event(self, event: events.Event) -> None:
@@ -312,7 +313,7 @@ class LmxApp(App[None], inherit_bindings=False):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: every command of the screen it was opened on."""
         where = getattr(screen, "where", DASHBOARD)
-        for command in commands_on(where):
+        for command in table_of(self.selection(screen)):
             if command.group != "Move" and command.id != "palette":
                 key = command.key_on(where)
                 about = f"{command.help} ({key})" if key else command.help
@@ -323,7 +324,7 @@ class LmxApp(App[None], inherit_bindings=False):
     def action_command_palette(self) -> None:
         """The palette; over a dialog there is none, since it acts on the screen below."""
         if not self.screen.is_modal:
-            super().action_command_palette()
+            self.push_screen(Palette(id="--command-palette"))
 
     def command_palette(self) -> None:
         """Open the palette."""

@@ -2,8 +2,8 @@
 help, so that none of them can promise a key the others do not know.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from engine import Code, EngineSnapshot, ModelView, Readiness
@@ -40,6 +40,8 @@ class Selection:
     snapshot: EngineSnapshot
     readonly: bool = False
     where: str = DASHBOARD
+    commands: "tuple[Command, ...] | None" = None
+    """The table under the operator's own keys; None is the table as it stands."""
 
 
 def always(_: Selection) -> str | None:
@@ -257,6 +259,18 @@ ASKING = ("load", "override", "unload", "release", "hold", "prove", "quit")
 BY_ID: dict[str, Command] = {command.id: command for command in COMMANDS}
 
 
-def commands_on(where: str) -> tuple[Command, ...]:
+def commands_on(where: str, commands: Sequence[Command] = COMMANDS) -> tuple[Command, ...]:
     """The commands of one screen, in table order."""
-    return tuple(command for command in COMMANDS if where in command.where)
+    return tuple(command for command in commands if where in command.where)
+
+
+def remapped(keymap: Mapping[str, str]) -> tuple[Command, ...]:
+    """The table with the keys an operator gave by command id: what is shown must be what works."""
+    return tuple(replace(c, key=keymap.get(c.id, c.key).replace(" ", "")) for c in COMMANDS)
+
+
+def table_of(selection: Selection) -> tuple[Command, ...]:
+    """The commands of the selection's screen under the keys they have there. The chat's keys have
+    names of their own, since its letters are typing."""
+    own = selection.commands if selection.where != CHAT else None
+    return commands_on(selection.where, own or COMMANDS)

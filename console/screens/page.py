@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from console.commands import Command, commands_on
+from console.commands import Command, table_of
 from console.line import Cell, Line, cut, tidy, width_of
 from console.masthead import header_line
 from console.news import answer_on
@@ -153,7 +153,7 @@ class Page(Screen[None]):
         """The keys that work here, back first and help always."""
         selection = self.lmx.selection(self)
         commands = sorted(
-            (c for c in commands_on(self.where) if c.rank and c.refusal(selection) is None),
+            (c for c in table_of(selection) if c.rank and c.refusal(selection) is None),
             key=_rank,
         )
         offered = ((c.key_on(self.where), c.title) for c in commands)

@@ -1,6 +1,6 @@
 """The bottom line: the keys that do something now, and no others."""
 
-from console.commands import Selection, commands_on
+from console.commands import Selection, table_of
 from console.line import Cell, Line
 from console.widgets.lines import LinePanel
 
@@ -16,7 +16,7 @@ def footer_line(selection: Selection, width: int) -> Line:
         width: Columns of the line.
     """
     offered = sorted(
-        (c for c in commands_on(selection.where) if c.rank and c.refusal(selection) is None),
+        (c for c in table_of(selection) if c.rank and c.refusal(selection) is None),
         key=lambda c: c.rank,
     )
 

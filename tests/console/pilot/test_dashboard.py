@@ -465,8 +465,20 @@ async def test_too_small_is_said_and_passes(console: Build) -> None:
 
 async def test_keys_can_be_remapped_by_id(console: Build) -> None:
     engine = ScriptedEngine(gallery.working())
-    app = console(engine, keymap={"rescan": "f6"})
-    async with app.run_test(size=SIZE) as pilot:
+    app = console(engine, keymap={"rescan": "f6", "sort": "t"})
+    async with app.run_test(size=(200, 50)) as pilot:
+        await settle(pilot)
+        for shows in ("t sort", "f6 rescan"):
+            assert shows in shown(app, "#footer"), "what is shown is what works"
+        await pilot.press("question_mark")
+        await settle(pilot)
+        keys = {
+            line[0].text + line[1].text
+            for line in app.screen.query_one("#sheet").lines  # type: ignore[attr-defined]
+            if len(line) > 2
+        }
+        assert any(key.split() == ["t"] for key in keys)
+        await pilot.press("escape")
         await settle(pilot)
         await pilot.press("f5")
         await settle(pilot)
