@@ -74,6 +74,7 @@ def _bounds(name: str, metadata: Mapping[str, object]) -> Iterator[Gap]:
         elif not _within(value, least, most):
             expected = f"{least:,} to {most:,}"
             yield Gap(f"{name}.{key} is out of bounds", expected, shown(value), CONVERT)
+    yield from _lists(name, metadata)
     for key in ("head_count", "head_count_kv"):
         heads = metadata.get(f"{name}.attention.{key}")
         if heads is not None and not all(_within(each, 0, 100_000) for each in _each(heads)):
@@ -86,6 +87,18 @@ def _bounds(name: str, metadata: Mapping[str, object]) -> Iterator[Gap]:
     if isinstance(extra, int) and isinstance(layers, int) and extra >= layers:
         words = f"fewer than {layers:,}"
         yield Gap("it has only prediction layers", words, shown(extra), CONVERT)
+
+
+def _lists(name: str, metadata: Mapping[str, object]) -> Iterator[Gap]:
+    """A value given for each layer is given for every layer."""
+    layers = metadata.get(f"{name}.block_count")
+    if f"{name}.nextn_predict_layers" in metadata:
+        return  # which do not always count
+    for key in _EACH_LAYER:
+        value = metadata.get(f"{name}.{key}")
+        if isinstance(value, GgufArray) and value.length != layers:
+            expected, found = f"{shown(layers)} numbers", f"{value.length:,}"
+            yield Gap(f"{name}.{key} does not name every layer", expected, found, CONVERT)
 
 
 def _experts(name: str, metadata: Mapping[str, object]) -> Iterator[Gap]:
@@ -132,6 +145,8 @@ def _plain(name: str, metadata: Mapping[str, object]) -> Iterator[Gap]:
     key = f"{name}.attention.layer_norm_rms_epsilon"
     if not isinstance(metadata.get(key), float):
         yield Gap(f"{key} is missing", key, "none", CONVERT)
+    if f"{name}.feed_forward_length" not in metadata and not metadata.get(f"{name}.expert_count"):
+        yield Gap(f"{name}.feed_forward_length is missing", "its number", "none", CONVERT)
     width = metadata.get(f"{name}.embedding_length")
     if isinstance(heads, int) and isinstance(width, int):
         head = metadata.get(f"{name}.attention.key_length", width // heads)

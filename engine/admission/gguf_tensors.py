@@ -61,6 +61,9 @@ def tensors_of(
                 yield Gap(f"the tensor {tensor} is missing", tensor, "none")
                 return
     if name in PLAIN:
+        if isinstance(count, int) and (more := max(blocks, default=0)) >= count:
+            words = "it has weights of more layers than it says"
+            yield Gap(words, f"{count:,} layers", f"a layer {more:,}", CONVERT)
         if "output_norm.weight" not in tensors:
             yield Gap("the tensor output_norm.weight is missing", "output_norm.weight", "none")
         yield from _shapes(name, metadata, tensors, vocabulary)

@@ -16,8 +16,9 @@ _BY_BYTE = frozenset({"llama", "plamo2"})
 def tokenizer(metadata: Mapping[str, object]) -> Iterator[Gap]:
     """The gaps in a file's tokenizer, in the order in which they matter."""
     model = metadata.get("tokenizer.ggml.model")
-    if not isinstance(model, str) or not model:
-        yield Gap("it has no tokenizer", "tokenizer.ggml.model", "none", CONVERT)
+    if not isinstance(model, str) or model in ("", "no_vocab"):
+        # With no_vocab llama.cpp reads no tokens, whatever the file holds of them.
+        yield Gap("it has no tokenizer", "tokenizer.ggml.model", repr(model)[:60], CONVERT)
         return
     tokens = metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, GgufArray) or tokens.element_type != "string" or not tokens.length:

@@ -7,7 +7,7 @@ from engine.admission import answer
 from engine.admission.question import NAME, pre_tokenizer_question, vocabulary_question
 from engine.admission.subject import NAMES_FOREIGN, Subject
 from engine.catalog.ggml import TYPES
-from engine.catalog.gguf import GgufTensor
+from engine.catalog.gguf import GgufHeader, GgufTensor
 from engine.catalog.header import HeaderError
 from engine.errors import Code
 from engine.types import Check
@@ -15,8 +15,14 @@ from engine.types import Check
 CHECK = "backend"
 _EXPECTED = "a format and quantisation the backend runs on this host"
 _F32 = 0
-_WHOLE_NUMBERS = frozenset({24, 25, 26, 27, 28})
-"""I8 to I64, and F64: no weight is multiplied in these."""
+_NOT_MULTIPLIED = frozenset({9, 15, 24, 25, 26, 27, 28})
+"""Q8_1 and Q8_K, in which llama.cpp keeps results on their way; I8 to I64; F64. No weight is
+multiplied in these: its first computation is a segmentation fault (0.3.36)."""
+_LEAST_ALIGNMENT = 32
+"""ggml's TENSOR_ALIGNMENT: weights mapped at other addresses end it with an assertion."""
+_FUSED = ("v.", "mm.")
+"""How the tensors of a vision encoder begin. llama.cpp counts the tensors it knows and refuses a
+file with more of them (row 5); such files are made for another program."""
 _MULTIPLIED = re.compile(
     r"^(token_embd|output)\.weight$|\.(attn_(q|k|v|qkv|output)|ffn_(gate|up|down)(_exps)?)\.weight$"
 )
@@ -100,21 +106,34 @@ def _gguf(subject: Subject) -> Check:
         return _refused(f"{version} does not know the tensor type {found}", found)
     tensors = [tensor for header in headers for tensor in header.tensors]
     return (
-        _odd_tensor(tensors, version)
+        _alignment(headers, version)
+        or _odd_tensor(tensors, version)
         or _tokenizer(subject, version)
         or answer.passed(CHECK, _EXPECTED, names or "no tensors")
     )
 
 
+def _alignment(headers: list[GgufHeader], version: str) -> Check | None:
+    for header in headers:
+        if header.tensors and header.alignment % _LEAST_ALIGNMENT:
+            found = f"general.alignment {header.alignment}"
+            message = f"{version} cannot map weights that are aligned to {header.alignment} bytes"
+            return _refused(message, found)
+    return None
+
+
 def _odd_tensor(tensors: list[GgufTensor], version: str) -> Check | None:
-    """A tensor of a type that llama.cpp has no arithmetic for at its place: it loads the file, and
-    its first computation ends the process."""
+    """A tensor that llama.cpp does not count with, or of a type it has no arithmetic for at its
+    place: it loads the file, and its first computation ends the process."""
     for tensor in tensors:
+        if tensor.name.startswith(_FUSED):
+            message = f"{version} does not run a model with its vision encoder in the same file"
+            return _refused(message, tensor.name)
         name = TYPES[tensor.type_id].name
         if tensor.name.endswith(("_norm.weight", ".bias")):
             bad = tensor.type_id != _F32
         else:
-            bad = tensor.type_id in _WHOLE_NUMBERS and _MULTIPLIED.search(tensor.name) is not None
+            bad = tensor.type_id in _NOT_MULTIPLIED and _MULTIPLIED.search(tensor.name) is not None
         if bad:
             message = f"{version} cannot compute with {tensor.name} stored as {name}"
             return _refused(message, f"{tensor.name}: {name}")

@@ -8,13 +8,14 @@ from engine.admission import answer
 from engine.admission.presence import PICKLED
 from engine.admission.question import NAME, tokenizer_question
 from engine.admission.subject import MOST_SPLITS, TOKENIZER, Subject
-from engine.catalog.folder import CONFIG, INDEX, TOKENIZER_CONFIG, plain_name
+from engine.catalog.folder import CONFIG, INDEX, TOKENIZER_CONFIG, names_in, plain_name
 from engine.catalog.gguf import split_of
 from engine.errors import Code
 from engine.text import clean_line
 from engine.types import Check
 
 CHECK = "safe"
+TEMPLATES = "additional_chat_templates"
 _EXPECTED = "regular files inside the model's root that run no code"
 _SPECIALS = (
     (stat.S_ISFIFO, "a FIFO"),
@@ -67,7 +68,18 @@ def _places(subject: Subject) -> Check | None:
     for name in subject.names().values():
         if refusal := _place(source / name.name, roots, name.mode, name.link):
             return refusal
+    for path in _templates(subject):
+        if refusal := _place(path, roots, _mode(path), link=True):
+            return refusal
     return None
+
+
+def _templates(subject: Subject) -> list[Path]:
+    """The only files below the folder that a loader opens: transformers reads every one."""
+    if TEMPLATES not in subject.names():
+        return []
+    folder = subject.source / TEMPLATES
+    return [folder / name for name in names_in(folder)]
 
 
 def _siblings(source: Path) -> list[Path]:
@@ -127,7 +139,7 @@ def _code(subject: Subject) -> Check:
         found = f"model_file: {clean_line(str(config['model_file']), limit=100)}"
         return _unsafe("config.json names Python code to run (model_file)", found)
     names = subject.names()
-    if refusal := _index(subject) or _pickled(names) or _tokenizer(subject):
+    if refusal := _index(subject) or _pickled(names) or _tokenizer(subject) or _elsewhere(subject):
         return refusal
     odd = [name for name in names if name.endswith(".py")]
     if isinstance(config, dict) and config.get("auto_map"):
@@ -164,6 +176,20 @@ def _pickled(names: Iterable[str]) -> Check | None:
         ", ".join(pickles[:3]),
         "download the safetensors version of this model",
     )
+
+
+def _elsewhere(subject: Subject) -> Check | None:
+    """``fast_tokenizer_files``: transformers joins these names to the folder unseen, so that
+    ``../x/tokenizer.4.0.json`` is read from elsewhere (measured on 5.23)."""
+    listed = subject.content(TOKENIZER_CONFIG).get("fast_tokenizer_files")
+    for name in listed if isinstance(listed, list) else ():
+        if not isinstance(name, str) or not plain_name(name):
+            return _unsafe(
+                "tokenizer_config.json names a tokenizer outside the model's folder",
+                f"fast_tokenizer_files: {clean_line(str(name), limit=150)!r}",
+                "download the model again from a source you trust",
+            )
+    return None
 
 
 def _tokenizer(subject: Subject) -> Check | None:
