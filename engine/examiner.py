@@ -130,6 +130,7 @@ class Examiner:
             backend_version=runtime.version,
             backend_error=runtime.error,
             supports=lambda arch: self._capabilities.known(runtime.version, entry.backend, arch),
+            requires=lambda arch: self._capabilities.requires(runtime.version, entry.backend, arch),
             ggml_types=self._capabilities.ggml_types(runtime.version),
             device_limit=self.device_limit(runtime),
             signatures=self._signatures,

@@ -17,6 +17,10 @@ def _not_known(_: str) -> bool | None:
     return None
 
 
+def _nothing_required(_: str) -> tuple[str, ...]:
+    return ()
+
+
 def _not_quarantined(_key: Key, _model_id: str) -> Decision | None:
     return None
 
@@ -42,6 +46,9 @@ class Facts:
     supports: Callable[[str], bool | None] = _not_known
     """What the runtime answered to one of :func:`engine.admission.questions.questions`; None
     while it has not been asked."""
+    requires: Callable[[str], tuple[str, ...]] = _nothing_required
+    """The keys of a config.json without which the runtime cannot build an architecture, which is
+    asked for as in ``supports``."""
     ggml_types: int | None = None
     """How many GGML tensor types this llama.cpp knows (GGML_TYPE_COUNT)."""
     quarantined: Callable[[Key, str], Decision | None] = _not_quarantined

@@ -69,11 +69,13 @@ VISION = frozenset(
 _ENCODER_DECODER = "an encoder-decoder, and this engine runs decoders"
 _DIFFUSION = "a diffusion language model, which does not write one token after another"
 _DRAFT = "a draft model, which only helps the model it was trained for"
+_STEERING = "a control vector, which only steers another model"
 _SPEECH = "a model for speech, not for text"
 OTHER = {
     **dict.fromkeys(("t5", "mt5", "bart"), _ENCODER_DECODER),
     **dict.fromkeys(("dream", "llada", "llada-moe", "rnd1"), _DIFFUSION),
     **dict.fromkeys(("eagle3", "dflash", "gemma4-assistant"), _DRAFT),
+    "controlvector": _STEERING,
     **dict.fromkeys(("whisper", "wavtokenizer-dec", "qwen3tts", "pockettts"), _SPEECH),
 }
 _HEADLESS = ("ForSequenceClassification", "ForTokenClassification", "ForMaskedLM", "RewardModel")

@@ -1,14 +1,16 @@
 """Can this backend run here, and can it run this format and quantisation."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from engine.admission import answer
+from engine.admission.folder_config import MODELOPT
 from engine.admission.question import NAME, pre_tokenizer_question, vocabulary_question
 from engine.admission.subject import NAMES_FOREIGN, Subject
 from engine.catalog.ggml import TYPES
 from engine.catalog.gguf import GgufHeader, GgufTensor
 from engine.catalog.header import HeaderError
+from engine.catalog.safetensors import SafetensorsTensor
 from engine.errors import Code
 from engine.types import Check
 
@@ -168,16 +170,37 @@ def _folder(subject: Subject) -> Check:
             return _foreign(name, header)
     if odd := sorted(dtypes & _NO_DTYPES):
         return _refused(f"MLX does not read weights of type {', '.join(odd)}", ", ".join(odd))
-    config = subject.config
-    block, legacy = config.get("quantization"), config.get("quantization_config")
-    text = config.get("text_config")
-    if legacy is None and isinstance(text, Mapping):
-        legacy = text.get("quantization_config")
+    block, legacy = subject.config.get("quantization"), _foreign_block(subject)
+    names = {tensor.name for tensor in _tensors(subject)}
     if block is not None:
         return _native(block)
     if legacy:
+        method = legacy.get("quant_method") if isinstance(legacy, Mapping) else None
+        if method in ("awq", "gptq") and not any(name.endswith(".qweight") for name in names):
+            return _refused(f"its config says {method}, and no weight is packed so", "no qweight")
         return _legacy(legacy)
+    for tensor in _tensors(subject):
+        stem = tensor.name.removesuffix(".weight")
+        if tensor.dtype == "U32" and {f"{stem}.scales", f"{stem}.biases"} <= names:
+            message = "its weights are quantised by MLX, and its config.json does not say how"
+            return _refused(message, f"{tensor.name}, packed", "put back the whole config.json")
     return answer.passed(CHECK, _EXPECTED, ", ".join(sorted(dtypes)) or "no weights read")
+
+
+def _foreign_block(subject: Subject) -> object:
+    """What another tool says of its quantisation, looked for where mlx-lm looks for it."""
+    config, text = subject.config, subject.config.get("text_config")
+    if "quantization_config" in config:
+        return config["quantization_config"]
+    if isinstance(text, Mapping) and "quantization_config" in text:
+        return text["quantization_config"]
+    return subject.content(MODELOPT)
+
+
+def _tensors(subject: Subject) -> Iterator[SafetensorsTensor]:
+    for header in subject.shards.values():
+        if not isinstance(header, HeaderError):
+            yield from header.tensors
 
 
 def _native(block: object) -> Check:

@@ -13,6 +13,7 @@ import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import json
 import os
 import re
@@ -127,18 +128,34 @@ def _ask_llama(questions: list[str]) -> dict[str, object]:
 # -- mlx-lm -------------------------------------------------------------------------------------
 
 
-def _has_model(module_name: str) -> bool:
+def _model_of(module_name: str) -> Any:
+    """mlx-lm's module for a model type, or None where it has none."""
     name = f"mlx_lm.models.{module_name}"
     # A dotted or missing name is no module; a helper module has no Model (facts, row 4).
     if not _MODULE_NAME.fullmatch(module_name) or "." in module_name:
-        return False
+        return None
     if importlib.util.find_spec(name) is None:
-        return False
+        return None
     try:
         module = importlib.import_module(name)
     except ImportError:
-        return False
-    return hasattr(module, "Model") and hasattr(module, "ModelArgs")
+        return None
+    return module if hasattr(module, "Model") and hasattr(module, "ModelArgs") else None
+
+
+def _requires(module: Any) -> list[str]:
+    """The keys of a config.json without which mlx-lm cannot build this model.
+
+    Only where its arguments are taken from the config as they are: a class that reads them in a
+    way of its own (``from_dict``) may do without any of them.
+    """
+    from mlx_lm.models.base import BaseModelArgs
+
+    read = getattr(module.ModelArgs, "from_dict", None)
+    if getattr(read, "__func__", None) is not BaseModelArgs.from_dict.__func__:
+        return []
+    fields = inspect.signature(module.ModelArgs).parameters.values()
+    return [f.name for f in fields if f.default is f.empty and f.kind is f.POSITIONAL_OR_KEYWORD]
 
 
 def _ask_mlx(questions: list[str]) -> dict[str, object]:
@@ -152,6 +169,7 @@ def _ask_mlx(questions: list[str]) -> dict[str, object]:
     remapping: dict[str, str] = utils.MODEL_REMAPPING
     by_class: dict[tuple[str, str], str] = getattr(utils, "MODEL_ARCHITECTURE_REMAPPING", {})
     answers: dict[str, bool] = {}
+    requires: dict[str, list[str]] = {}
     for question in questions:
         kind, _, name = question.rpartition(":")
         if kind == "tokenizer":
@@ -161,9 +179,13 @@ def _ask_mlx(questions: list[str]) -> dict[str, object]:
         module_name = by_class.get((model_type, class_name)) or remapping.get(
             model_type, model_type
         )
-        answers[question] = _has_model(module_name)
+        module = _model_of(module_name)
+        answers[question] = module is not None
+        if module is not None and (needed := _requires(module)):
+            requires[question] = needed
     return {
         "supports": answers,
+        "requires": requires,
         "device": str(mlx.core.default_device()),
         "working_set": _working_set(mlx.core),
     }

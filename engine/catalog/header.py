@@ -75,6 +75,7 @@ _FORMATS: tuple[tuple[bytes, str], ...] = (
     (b"MZ", "a program (Windows)"),
     (b"GGUF", "a GGUF file"),
 )
+SAFETENSORS = "a safetensors file"
 _TAR = slice(257, 262)
 _NOT_DOWNLOADED: tuple[tuple[bytes, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer: the content was never downloaded"),
@@ -116,5 +117,5 @@ def sniff(head: bytes, size: int) -> tuple[str, Kind]:
         return "a TensorFlow Lite model", Kind.FOREIGN
     length = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and 2 <= length <= size - 8:
-        return "a safetensors file", Kind.FOREIGN
+        return SAFETENSORS, Kind.FOREIGN
     return f"the bytes '{clean_bytes(head[:8])}' ({head[:8].hex(' ')})", Kind.DAMAGED

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.catalog.header import SNIFF_BYTES, HeaderError, Kind, sniff
+from engine.catalog.header import SAFETENSORS, SNIFF_BYTES, HeaderError, Kind, sniff
 from engine.catalog.members import Members
 from engine.catalog.regular import RegularFile, open_regular
 
@@ -73,6 +73,8 @@ def _length(file: RegularFile) -> int:
     head = file.read_at(0, SNIFF_BYTES)
     if file.size < 8 + MIN_HEADER or len(head) < 8:
         what, kind = sniff(head, file.size)
+        if what == SAFETENSORS:  # with a header too short to hold a tensor
+            kind = Kind.DAMAGED
         found = what if file.size == 0 or kind is Kind.FOREIGN else f"{file.size:,} bytes: {what}"
         raise HeaderError(f"at least {8 + MIN_HEADER} bytes of safetensors", found, kind)
     length = int.from_bytes(head[:8], "little")

@@ -26,7 +26,7 @@ from engine.workers.entrance import command, path_for
 from engine.workers.process import worker_environment
 
 FILE = "capabilities.json"
-FORMAT = 2
+FORMAT = 3
 TIMEOUT_S = 120.0
 """The import of mlx-lm and transformers from a cold disk, with room to spare."""
 MAX_FILE = 8 * 1024 * 1024
@@ -53,6 +53,8 @@ class Answer:
     wired: int = 0
     """The operator's limit for the GPU when that was asked; see :func:`engine.memory.wired_limit`.
     """
+    requires: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The keys of a config.json an architecture cannot do without, where it has any."""
 
 
 class Capabilities:
@@ -95,6 +97,15 @@ class Capabilities:
         with self._lock:
             answer = self._answers.get(_name(backend, runtime_version))
         return None if answer is None else answer.supports.get(arch)
+
+    def requires(self, runtime_version: str, backend: Backend, arch: str) -> tuple[str, ...]:
+        """The keys of a config.json this version needs for an architecture; empty when not known.
+
+        ``arch`` is as for :meth:`known`.
+        """
+        with self._lock:
+            answer = self._answers.get(_name(backend, runtime_version))
+        return () if answer is None else answer.requires.get(arch, ())
 
     def ggml_types(self, runtime_version: str) -> int | None:
         """How many GGML tensor types this llama.cpp knows; None when it has not been asked."""
@@ -146,6 +157,7 @@ class Capabilities:
             answer.device,
             answer.working_set,
             answer.wired,
+            answer.requires,
         )
 
     def versions(self, backend: Backend, python: Path, name: str = "default") -> RuntimeView:
@@ -221,6 +233,7 @@ def _merged(old: Answer, new: Answer) -> Answer:
         new.device or old.device,
         new.working_set,
         new.wired,
+        old.requires | new.requires,
     )
 
 
@@ -247,8 +260,9 @@ def _parse(backend: Backend, status: int, out: bytes, err: bytes) -> Answer:
 def _answer(version: str, data: dict[str, object]) -> Answer:
     supports = data["supports"]
     types, limit, wired = (data.get(key) for key in ("ggml_types", "working_set", "wired"))
-    if not isinstance(supports, dict):
-        raise TypeError("supports is no object")
+    requires = data.get("requires", {})
+    if not isinstance(supports, dict) or not isinstance(requires, dict):
+        raise TypeError("an answer is no object")
     return Answer(
         version,
         supports={str(k): v for k, v in supports.items() if isinstance(v, bool)},
@@ -256,6 +270,9 @@ def _answer(version: str, data: dict[str, object]) -> Answer:
         device=clean_line(str(data.get("device", "")), limit=100),
         working_set=limit if isinstance(limit, int) and limit > 0 else None,
         wired=wired if isinstance(wired, int) else 0,
+        requires={
+            str(k): tuple(str(key) for key in v) for k, v in requires.items() if isinstance(v, list)
+        },
     )
 
 
@@ -287,6 +304,7 @@ def _write(path: Path, answers: dict[str, Answer], now: float) -> None:
                 "device": answer.device,
                 "working_set": answer.working_set,
                 "wired": answer.wired,
+                "requires": dict(sorted(answer.requires.items())),
             }
             for name, answer in sorted(answers.items())
         },

@@ -381,7 +381,6 @@ FOLDERS: dict[str, Case] = {
     "8 bits": Case(folder(quantization=numbers(8, 32))),
     "mixed": Case(folder(quantization=numbers(4, layer=numbers(8), head=False))),
     "mxfp4": Case(folder(quantization=numbers(4, 32, mode="mxfp4"))),
-    "awq": Case(folder(quantization_config={"quant_method": "awq", "bits": 4})),
     "tied": Case(folder(tie_word_embeddings=True)),
     "mistral": Case(folder(model_type="mistral", num_key_value_heads=1)),
     "vision with a text half": Case(folder(vision_config={"depth": 2}), warns="architecture"),

@@ -558,12 +558,23 @@ def test_quantisations_mlx_does_not_run(
     [
         {"quantization": {"bits": 4, "group_size": 64}},
         {"quantization": {"bits": 4, "group_size": 32, "mode": "mxfp4", "lm_head": False}},
-        {"quantization_config": {"quant_method": "awq", "bits": 4}},
         {"quantization_config": {"quant_method": "fp8"}},
     ],
 )
 def test_quantisations_mlx_runs(ask: Ask, tmp_path: Path, changes: dict[str, object]) -> None:
     assert ask(write_folder(tmp_path / "f", **changes)).admitted
+
+
+@pytest.mark.parametrize("key", ["rms_norm_eps", "num_hidden_layers"])
+def test_a_config_without_what_the_runtime_requires(ask: Ask, tmp_path: Path, key: str) -> None:
+    """As mlx-lm itself tells; a count may not be null either."""
+    path = write_folder(tmp_path / "f")
+    config = json.loads((path / "config.json").read_text())
+    if key in config:
+        config[key] = None
+    (path / "config.json").write_text(json.dumps(config))
+    refused(ask(path, requires=lambda _: (key,)), "complete", Code.MODEL_INCOMPLETE)
+    assert ask(path, requires=lambda _: ("hidden_size",)).admitted
 
 
 def test_a_weight_type_mlx_does_not_read(ask: Ask, folder: Path) -> None:

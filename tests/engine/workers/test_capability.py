@@ -108,6 +108,9 @@ def test_mlx_lm_answers_by_its_own_list_and_remapping(capabilities: Capabilities
         "tokenizer:LlamaTokenizer",
     ]
     assert capabilities.versions(Backend.MLX, PYTHON).version == answer.version
+    needed = capabilities.requires(answer.version, Backend.MLX, "llama/LlamaForCausalLM")
+    assert {"hidden_size", "num_hidden_layers", "vocab_size"} <= set(needed)
+    assert not capabilities.requires(answer.version, Backend.MLX, "nonesuch")
     assert (answer.working_set is None) is answer.device.startswith("Device(cpu")
 
 
