@@ -5,13 +5,14 @@ from typing import Any
 
 from console.cli import client
 from console.cli.client import find_engine
+from console.cli.gigabytes import gigabytes
 
 
 def add_to(commands: Any) -> None:
     """Declare the four commands."""
     load = _action(commands, "load", "load a model and wait until it has proved itself")
     load.add_argument("--allow-unsupported-runtime", action="store_true", help="on the record")
-    load.add_argument("--reserve-gb", type=float, help="state the memory it may take")
+    load.add_argument("--reserve-gb", type=gigabytes, help="state the memory it may take")
     load.add_argument("--context", type=int, help="context length in tokens")
     load.add_argument("--keep-alive", type=float, metavar="SECONDS", help="unload when idle")
     load.add_argument("--on", metavar="NAME", help="in this runtime of the settings")

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from console.cli.answer import DONE, REFUSED, say, tell
+from console.cli.gigabytes import gigabytes
 
 if TYPE_CHECKING:
     from engine import Explanation, Settings
@@ -16,7 +17,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--allow-unsupported-runtime", action="store_true", help="as an override would see it"
     )
-    parser.add_argument("--reserve-gb", type=float, help="state the memory it may take")
+    parser.add_argument("--reserve-gb", type=gigabytes, help="state the memory it may take")
     parser.add_argument("--on", metavar="NAME", help="in this runtime of the settings")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.set_defaults(run=run)
