@@ -210,6 +210,9 @@ def not_ready(view: ModelView) -> Decision:
     """What a client is told of a model that is known but not routable."""
     coming = view.readiness in (Readiness.ADMITTED, Readiness.LOADING, Readiness.CANARY_PENDING)
     state = "draining" if view.draining else view.readiness.value
+    if view.readiness is Readiness.ROUTABLE and not view.draining:
+        # Its worker has just died and what follows is not decided yet: mostly a restart.
+        coming, state = True, "without its worker"
     return refuse(
         Code.MODEL_NOT_READY,
         f"{view.id} is {state}",
