@@ -8,14 +8,19 @@ from engine.types import EngineSnapshot, Readiness
 
 
 def router(house: House) -> APIRouter:
-    """``/livez``, ``/readyz``, ``/healthz`` and ``/metrics``."""
+    """``/livez``, ``/readyz``, ``/healthz`` and ``/metrics``.
+
+    Load balancers ask the first three by HEAD.
+    """
     rooms = APIRouter(tags=["health"])
 
+    @rooms.head("/livez", include_in_schema=False)
     @rooms.get("/livez", response_class=PlainTextResponse)
     async def livez() -> str:
         """Whether the process answers at all."""
         return "ok\n"
 
+    @rooms.head("/readyz", include_in_schema=False)
     @rooms.get(
         "/readyz",
         response_class=PlainTextResponse,
@@ -28,6 +33,7 @@ def router(house: House) -> APIRouter:
             return PlainTextResponse(f"{why}\n", 503, {"Retry-After": "5"})
         return PlainTextResponse("ok\n")
 
+    @rooms.head("/healthz", include_in_schema=False)
     @rooms.get("/healthz")
     async def healthz() -> JSONResponse:
         """How it is, in counts; names nothing."""

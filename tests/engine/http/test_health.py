@@ -36,6 +36,15 @@ async def test_ready_is_a_model_that_takes_requests(open_api: OpenApi, simulate:
     await api.post("/admin/models/load", {"model_id": "m"})
     assert (await api.get("/readyz")).status == 200
     assert (await api.get("/healthz")).json()["status"] == "ok"
+    for path in ("/livez", "/readyz", "/healthz"):
+        reader, writer = await api.connect()
+        writer.write(
+            f"HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n".encode()
+        )
+        head = await reader.read()
+        writer.close()
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert head.endswith(b"\r\n\r\n")
 
 
 async def test_ready_may_be_just_the_engine(open_api: OpenApi) -> None:
