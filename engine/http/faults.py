@@ -43,7 +43,8 @@ def invalid(errors: Sequence[Any]) -> Decision:
     path = [str(part) for part in first["loc"]]
     if len(path) > 1 and path[0] in ("body", "query", "path", "header"):
         path = path[1:]
-    name = ".".join(path) or "body"
+    # Which of a union's types was tried, such as ``literal['none','auto']``, is no field's name.
+    name = ".".join(part for part in path if "[" not in part) or "body"
     found = clean_line(repr(first.get("input")), limit=_SEEN)
     return refuse(
         Code.INVALID_REQUEST,

@@ -194,6 +194,7 @@ async def test_a_prompt_too_long_is_a_400_with_the_numbers(
         ({"n": 0}, "n"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "banana"}, "tool_choice"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"messages": []}, "messages"),
         (
