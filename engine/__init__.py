@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine.address import Address, parse_address
-    from engine.archive import Archive, ArchiveTrouble, Merged, Verified
     from engine.engine import Engine
     from engine.errors import Code, Decision, EngineError
     from engine.face import (
@@ -25,18 +24,19 @@ if TYPE_CHECKING:
         Lane,
         LoadOptions,
     )
-    from engine.figures import PerformanceView
-    from engine.home import HomeTaken, HomeUnusable, check_home, read_engine
+    from engine.home.home import HomeTaken, HomeUnusable, check_home, read_engine
+    from engine.home.place import default_home
     from engine.http.server import ApiServer
     from engine.http.trouble import ApiMisconfigured, ApiTrouble
     from engine.inspection import Inspection
-    from engine.manner import with_defaults
+    from engine.ledger.archive import Archive, ArchiveTrouble, Merged, Verified
+    from engine.lives.figures import PerformanceView
     from engine.memory import Memory
-    from engine.place import default_home
     from engine.registry import RegistryTrouble, Tally
+    from engine.requests.manner import with_defaults
     from engine.settings import Settings, SettingsError, load_settings
     from engine.text import clean, clean_line
-    from engine.trial import Outcome, Trial, Trials
+    from engine.trials.trial import Outcome, Trial, Trials
     from engine.types import (
         Backend,
         CanaryStep,
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "engine.address": ("Address", "parse_address"),
-    "engine.archive": ("Archive", "ArchiveTrouble", "Merged", "Verified"),
+    "engine.ledger.archive": ("Archive", "ArchiveTrouble", "Merged", "Verified"),
     "engine.engine": ("Engine",),
     "engine.errors": ("Code", "Decision", "EngineError"),
     "engine.face": (
@@ -79,18 +79,18 @@ _ROOMS = {
         "Lane",
         "LoadOptions",
     ),
-    "engine.figures": ("PerformanceView",),
-    "engine.home": ("HomeTaken", "HomeUnusable", "check_home", "read_engine"),
+    "engine.lives.figures": ("PerformanceView",),
+    "engine.home.home": ("HomeTaken", "HomeUnusable", "check_home", "read_engine"),
     "engine.http.server": ("ApiServer",),
     "engine.http.trouble": ("ApiMisconfigured", "ApiTrouble"),
     "engine.inspection": ("Inspection",),
-    "engine.manner": ("with_defaults",),
+    "engine.requests.manner": ("with_defaults",),
     "engine.memory": ("Memory",),
-    "engine.place": ("default_home",),
+    "engine.home.place": ("default_home",),
     "engine.registry": ("RegistryTrouble", "Tally"),
     "engine.settings": ("Settings", "SettingsError", "load_settings"),
     "engine.text": ("clean", "clean_line"),
-    "engine.trial": ("Outcome", "Trial", "Trials"),
+    "engine.trials.trial": ("Outcome", "Trial", "Trials"),
     "engine.types": (
         "Backend",
         "CanaryStep",

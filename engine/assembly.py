@@ -6,31 +6,31 @@ from dataclasses import dataclass
 from engine.admission.facts import Facts
 from engine.admission.signatures import load_signatures
 from engine.announcer import Announcer
-from engine.archive import host_name
-from engine.board import Board
-from engine.clients import Clients
 from engine.events import EventLog
 from engine.examiner import Examiner
-from engine.home import Home
-from engine.intake import Intake
-from engine.intents import Intents, boot_id
-from engine.inventory import Inventory
-from engine.lifecycle import Lifecycle
+from engine.home.home import Home
+from engine.home.intents import Intents, boot_id
+from engine.home.statefile import StateFile
+from engine.ledger.archive import host_name
+from engine.lives.board import Board
+from engine.lives.intake import Intake
+from engine.lives.inventory import Inventory
+from engine.lives.lifecycle import Lifecycle
+from engine.lives.model import Model
+from engine.lives.performance import Performance
+from engine.lives.preload import Preload
+from engine.lives.reclaim import Reclaim
+from engine.lives.upkeep import Upkeep
 from engine.memory import Budget, Memory, default_budget
-from engine.model import Model
-from engine.performance import Performance
-from engine.preload import Preload
 from engine.quarantine import Quarantine
 from engine.readiness import Cause
-from engine.reclaim import Reclaim
 from engine.registry import Registry
+from engine.requests.clients import Clients
+from engine.requests.suspects import Suspects
 from engine.services import Services
 from engine.settings import Settings
-from engine.statefile import StateFile
-from engine.suspects import Suspects
 from engine.text import clean_line
 from engine.types import Notice, RuntimeView
-from engine.upkeep import Upkeep
 from engine.workers.capability import Capabilities
 from engine.workers.placement import Placement
 from engine.workers.spares import Spares

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from engine import strikes
-from engine.statefile import Case, Hold, StateFile
+from engine.home.statefile import Case, Hold, StateFile
 from engine.text import clean_line
 from engine.types import Key
 

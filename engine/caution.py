@@ -1,7 +1,7 @@
 """Which models are loaded only by an operator who is there to see what happens."""
 
 from engine.errors import Code, Decision, refuse
-from engine.model import Model
+from engine.lives.model import Model
 from engine.services import Services
 
 

@@ -11,28 +11,28 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from engine.archive import host_name
 from engine.assembly import assemble
-from engine.board import Board
 from engine.catalog.fingerprint import fingerprint
 from engine.caution import caution, unattended
-from engine.chat import LiveChat
 from engine.errors import Decision, EngineError
 from engine.face import ChatOptions, ChatTurn, Lane, LoadOptions
 from engine.frontdesk import FrontDesk
-from engine.home import Home
-from engine.lifecycle import Lifecycle
+from engine.home.home import Home
+from engine.ledger.archive import host_name
+from engine.lives.board import Board
+from engine.lives.lifecycle import Lifecycle
+from engine.lives.model import BLANK, Model, decided_on, not_ready, shutting_down
+from engine.lives.preload import ACTOR as PRELOAD
+from engine.lives.standing import draining, not_quarantined
 from engine.memory import Memory, machine_memory
-from engine.model import BLANK, Model, decided_on, not_ready, shutting_down
 from engine.overview import filled
-from engine.preload import ACTOR as PRELOAD
-from engine.question import asked
 from engine.readiness import LIVE, Cause
-from engine.reception import Reception, Request
 from engine.registry import RegistryTrouble
-from engine.retrial import Retrial
+from engine.requests.chat import LiveChat
+from engine.requests.question import asked
+from engine.requests.reception import Reception, Request
 from engine.settings import Settings, load_settings
-from engine.standing import draining, not_quarantined
+from engine.trials.retrial import Retrial
 from engine.types import EngineSnapshot, Event, Explanation, Readiness
 from engine.workers.placement import Placement
 from engine.workers.process import LocalPlacement

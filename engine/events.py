@@ -10,7 +10,8 @@ from typing import Any
 
 import pydantic_core
 
-from engine import disk, record
+from engine.home import disk
+from engine.ledger import record
 from engine.text import clean_line
 from engine.types import Event
 

@@ -16,7 +16,7 @@ from engine.admission.signatures import Signature
 from engine.catalog.entry import CatalogEntry
 from engine.catalog.fingerprint import fingerprint, stamp
 from engine.face import LoadOptions
-from engine.model import Runtime
+from engine.lives.model import Runtime
 from engine.settings import DEFAULT_RUNTIME, Settings
 from engine.text import clean_line
 from engine.types import Backend, Explanation

@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from engine.errors import Decision
-from engine.figures import PerformanceView
+from engine.lives.figures import PerformanceView
 from engine.types import Backend, EngineSnapshot, Event, Explanation
 
 if TYPE_CHECKING:
-    from engine.archive import Archive
+    from engine.ledger.archive import Archive
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from engine.archive import Archive
 from engine.assembly import Rooms
-from engine.board import Board
 from engine.errors import EngineError
 from engine.face import LoadOptions
-from engine.figures import PerformanceView
-from engine.home import Home
-from engine.model import shutting_down
+from engine.home.home import Home
+from engine.ledger.archive import Archive
+from engine.lives.board import Board
+from engine.lives.figures import PerformanceView
+from engine.lives.model import shutting_down
 from engine.text import clean_line
 from engine.types import Event, Explanation, Notice
 

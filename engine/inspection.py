@@ -15,12 +15,12 @@ from engine.catalog.entry import CatalogEntry
 from engine.catalog.scan import Catalog, resolve_path, scan
 from engine.examiner import Examiner
 from engine.face import LoadOptions
-from engine.home import Home
+from engine.home.home import Home
+from engine.home.statefile import StateFile
 from engine.memory import default_budget, machine_memory
 from engine.quarantine import Quarantine
 from engine.registry import Registry
 from engine.settings import Settings
-from engine.statefile import StateFile
 from engine.types import Explanation, RuntimeView
 from engine.workers.capability import Capabilities
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from engine import strikes
 from engine.cases import Cases
 from engine.errors import Code, Decision, refuse
-from engine.record import bounded, read_evidence
+from engine.home.statefile import Case, Hold, Sentence, StateFile
+from engine.ledger.record import bounded, read_evidence
 from engine.registry import Registry
 from engine.settings import Quarantining
-from engine.statefile import Case, Hold, Sentence, StateFile
 from engine.text import clean_line
 from engine.types import Backend, Evidence, Key, QuarantineView, Readiness
 

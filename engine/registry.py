@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.ledger import Record, digest, parse
-from engine.ledger_file import LedgerFile, Read, RegistryTrouble
-from engine.ledger_row import (
+from engine.ledger.book import Record, digest, parse
+from engine.ledger.file import LedgerFile, Read, RegistryTrouble
+from engine.ledger.row import (
     VERDICTS,
     About,
     about_of,

@@ -5,17 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from engine.board import Board
-from engine.clients import Clients
 from engine.events import EventLog
-from engine.intents import Intents
+from engine.home.intents import Intents
+from engine.lives.board import Board
+from engine.lives.performance import Performance
+from engine.lives.reclaim import Reclaim
 from engine.memory import Budget
-from engine.performance import Performance
 from engine.quarantine import Quarantine, Relief
-from engine.reclaim import Reclaim
 from engine.registry import Registry, RegistryTrouble
+from engine.requests.clients import Clients
+from engine.requests.suspects import Suspects
 from engine.settings import Settings
-from engine.suspects import Suspects
 from engine.text import clean_line
 from engine.types import Key, Notice, RegistryRow
 from engine.workers.spares import Spares

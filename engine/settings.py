@@ -29,7 +29,7 @@ from pydantic_settings import (
 from pydantic_settings.exceptions import SettingsError as UnreadableSetting
 
 from engine.address import DEFAULT_API, parse_address
-from engine.place import default_home
+from engine.home.place import default_home
 from engine.types import Backend
 
 

@@ -4,8 +4,8 @@ Times named ``ran_s`` and ``clean_s`` are durations the model was at work, not t
 neither an unload nor a restart nor a jump of the clock clears anything.
 """
 
+from engine.home.statefile import Case, Kind, Sentence, Strike
 from engine.settings import Quarantining
-from engine.statefile import Case, Kind, Sentence, Strike
 from engine.types import Evidence
 
 _PHASES = ("loading", "canary_pending", "routable")

@@ -28,7 +28,7 @@ from engine.http.admin_schemas import (
 from engine.http.caller import actor_of
 from engine.http.house import House
 from engine.text import clean_line
-from engine.trial import Trials
+from engine.trials.trial import Trials
 from engine.types import Backend, ModelView, Readiness
 
 ACCEPTED = 202

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from engine.errors import Decision
 from engine.face import LoadOptions
-from engine.figures import PerformanceView
+from engine.lives.figures import PerformanceView
 from engine.types import (
     Backend,
     CanaryView,

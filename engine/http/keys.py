@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engine import disk
-from engine.home import Home
+from engine.home import disk
+from engine.home.home import Home
 from engine.http.trouble import ApiMisconfigured
 from engine.text import clean_line
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
-from engine.archive import ArchiveTrouble
 from engine.errors import Code, EngineError, refuse
 from engine.http.caller import actor_of
 from engine.http.health import by_state, unready
@@ -22,6 +21,7 @@ from engine.http.office_schemas import (
     AdminStatus,
     AdminTally,
 )
+from engine.ledger.archive import ArchiveTrouble
 from engine.registry import RegistryTrouble
 from engine.text import clean_line
 from engine.types import Backend, EngineSnapshot, Readiness

@@ -68,7 +68,7 @@ def test_no_server_is_imported_before_the_first_paint() -> None:
 
 
 def test_a_command_over_the_api_imports_no_more_than_it_must() -> None:
-    commands = ["console.cli.status", "console.cli.action", "console.cli.chat", "engine.home"]
+    commands = ["console.cli.status", "console.cli.action", "console.cli.chat", "engine.home.home"]
     assert not held_after_importing(commands) & {"pydantic", "textual", "rich", "jinja2", *SERVER}
 
 

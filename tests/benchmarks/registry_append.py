@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from engine import record
+from engine.ledger import record
 from engine.registry import Registry
 from engine.types import RegistryRow
 

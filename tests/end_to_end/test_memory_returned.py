@@ -13,8 +13,8 @@ import pytest
 
 from engine import Code, Engine, EngineError, Readiness
 from engine.catalog.entry import CatalogEntry
+from engine.lives.reclaim import Reclaim
 from engine.memory import Memory
-from engine.reclaim import Reclaim
 from engine.types import Backend
 from tests.end_to_end.conftest import ACTOR, Opener, until, until_readiness
 

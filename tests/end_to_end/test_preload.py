@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engine import Code, Engine, EngineError, LoadOptions, Readiness
-from engine.intents import Intents
-from engine.statefile import Hold, StateFile
+from engine.home.intents import Intents
+from engine.home.statefile import Hold, StateFile
 from tests.end_to_end.conftest import ACTOR, Opener, until, until_readiness
 
 Simulate = Callable[..., str]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from engine import Code, Engine, EngineError, Readiness
-from engine.intents import Intents
-from engine.statefile import StateFile
+from engine.home.intents import Intents
+from engine.home.statefile import StateFile
 from tests.end_to_end.conftest import ACTOR, Opener, until, until_readiness
 
 Simulate = Callable[..., str]

@@ -3,7 +3,7 @@
 import pytest
 
 from engine.errors import Code
-from engine.model import not_ready
+from engine.lives.model import not_ready
 from engine.types import Backend, ModelView, Readiness
 
 

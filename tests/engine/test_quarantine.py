@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from engine.errors import Code
+from engine.home.statefile import StateFile
 from engine.quarantine import Quarantine
 from engine.registry import Registry
 from engine.settings import Quarantining
-from engine.statefile import StateFile
 from engine.types import Backend, Evidence, Key, Readiness, RegistryRow
 
 RULES = Quarantining()

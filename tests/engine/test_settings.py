@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.place import default_home
+from engine.home.place import default_home
 from engine.settings import SettingsError, load_settings
 
 

@@ -13,8 +13,8 @@ from engine.http.openai.caller import client_of, lane_of
 from engine.http.openai.choice import Choice
 from engine.http.openai.feed import Feed
 from engine.http.openai.translation import Wish
-from engine.manner import with_defaults
-from engine.model import unknown
+from engine.lives.model import unknown
+from engine.requests.manner import with_defaults
 from engine.types import ModelView, Readiness
 
 Translate = Callable[[ModelView], Sequence[Wish]]

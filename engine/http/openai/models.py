@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from engine.errors import EngineError
 from engine.http.house import House
-from engine.model import not_ready, unknown
+from engine.lives.model import not_ready, unknown
 from engine.types import ModelView, Readiness
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from console.cli import main
 from console.cli.registry import moment
-from engine.home import Home
+from engine.home.home import Home
 
 Lmx = Callable[..., tuple[int, list[Any], str]]
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from engine.address import Address
-from engine.home import read_engine
+from engine.home.home import read_engine
 from engine.http.holder import AddressUnusable, PortTaken
 from engine.http.server import ApiServer
 from tests.end_to_end.conftest import Opener
