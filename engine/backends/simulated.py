@@ -36,6 +36,7 @@ GARBAGE = "#"
 _NAP_S = 0.05
 """Longest sleep inside a step, so that a slow model still hears a cancel at once."""
 _LOAD_TICK_S = 0.02
+_CANARY_PACE = 1000.0
 _VOCABULARY = 32_000
 _PERPLEXITY = 12.5
 _LIKELY = -0.105
@@ -212,11 +213,16 @@ class SimulatedBackend:
                 self._sleep(min(pause, _NAP_S))
         now = self._clock()
         for run in [run for run in slots.running if run.due <= now]:
-            run.due = max(run.due + 1 / self._script.tokens_per_second, now - 1)
+            run.due = max(run.due + 1 / self._pace(run), now - 1)
             self._advance(run, events)
         self._report_waiting(now, events)
         self._worked_at = self._clock()
         return events
+
+    def _pace(self, run: _Run) -> float:
+        """Tokens a second. A canary is spoken at a pace at which a cancel can overtake it."""
+        fast = self._script.tokens_per_second
+        return min(fast, _CANARY_PACE) if run.moment == "canary" else fast
 
     def _report_waiting(self, now: float, events: list[StepEvent]) -> None:
         """Say once a second of each request that waits that it does: it is no hang."""

@@ -4,11 +4,22 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from engine.dialect import CallArguments, CallBegun, Piece, Splitter, Thought, Words
+from engine.dialect import (
+    CallArguments,
+    CallBegun,
+    Piece,
+    Splitter,
+    Thought,
+    Words,
+    forced_opening,
+)
 from engine.errors import Code, Decision, refuse
 from engine.face import Chance, ChatDelta, ChatEnd, ChatStream
 from engine.http.openai.translation import Wish
 from engine.types import ModelView
+
+THINKING = ("<think>",)
+"""How a thought begins where the prompt left no room for one."""
 
 
 @dataclass(slots=True)
@@ -36,6 +47,8 @@ class Choice:
     end: ChatEnd | None = None
     enough: bool = False
     """It was ended here: what follows is not wanted."""
+    _head: str = ""
+    """Text held back until it is known how to read it."""
     _splitter: Splitter | None = None
 
     @property
@@ -70,7 +83,7 @@ class Choice:
         if self.wish.prompt is not None:
             pieces: list[Piece] = [Words(said.text)] if said.text else []
         else:
-            pieces = self._dialect().push(said.text)
+            pieces = self._split(said.text)
         if pieces and all(isinstance(piece, Thought) for piece in pieces):
             self.thought_tokens += said.tokens
         return self._keep(pieces)
@@ -84,19 +97,31 @@ class Choice:
         self.end = end
         if self.wish.prompt is not None:
             return []
-        return self._keep(self._dialect().finish())
+        pieces = self._split("", last=True)
+        return self._keep([*pieces, *(self._splitter.finish() if self._splitter else ())])
 
-    def _dialect(self) -> Splitter:
-        if self._splitter is None:
-            self._splitter = Splitter(
-                self.view.tool_format,
-                self.view.thinking,
-                begins_thinking=self.stream.thinking,
-                tools=self.wish.tools,
-                opening=self.wish.options.opening,
-                new_id=lambda: f"call_{uuid.uuid4().hex[:24]}",
-            )
-        return self._splitter
+    def _split(self, text: str, *, last: bool = False) -> list[Piece]:
+        """Take text apart, once its beginning shows whether it goes on from its opening."""
+        if self._splitter is not None:
+            return self._splitter.push(text)
+        self._head += text
+        opening = self.wish.options.opening
+        if opening:
+            lead = self._head.lstrip()
+            anew = (forced_opening(self.view.tool_format, None).strip(), *THINKING)
+            if not last and any(mark.startswith(lead) for mark in anew):
+                return []
+            if lead.startswith(anew):
+                opening = ""  # the model began its call, or a thought, all over again
+        self._splitter = Splitter(
+            self.view.tool_format,
+            self.view.thinking,
+            begins_thinking=self.stream.thinking,
+            tools=self.wish.tools,
+            opening=opening,
+            new_id=lambda: f"call_{uuid.uuid4().hex[:24]}",
+        )
+        return self._splitter.push(self._head)
 
     def _keep(self, pieces: Sequence[Piece]) -> list[Piece]:
         pieces = self._wanted(pieces)

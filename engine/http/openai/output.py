@@ -101,8 +101,8 @@ class Output:
             "text": {"format": {"type": "text"}}
             if body.text is None
             else body.text.model_dump(by_alias=True, exclude_none=True),
-            "tool_choice": body.tool_choice
-            if isinstance(body.tool_choice, str) or body.tool_choice is None
+            "tool_choice": (body.tool_choice or "auto")
+            if isinstance(body.tool_choice, str | None)
             else body.tool_choice.model_dump(),
             "tools": [tool.model_dump(exclude_none=True) for tool in body.tools or ()],
             "usage": None if figures is None else _usage(figures),
