@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -36,12 +36,15 @@ class RecordingFailed(Exception):
     """The demo did not come to its end; the message says what it waited for."""
 
 
-async def record(folder: Path, size: tuple[int, int] = SIZE) -> tuple[Path, ...]:
+async def record(
+    folder: Path, size: tuple[int, int] = SIZE, script: Sequence[Beat] = SCRIPT
+) -> tuple[Path, ...]:
     """Play the demo and write a picture of every beat, and the moving one, into a folder.
 
     Args:
         folder: Made if it is not there.
         size: Columns and rows of the terminal.
+        script: What is played.
 
     Returns:
         The files written, the moving one last.
@@ -74,7 +77,7 @@ async def record(folder: Path, size: tuple[int, int] = SIZE) -> tuple[Path, ...]
 
         app = DemoApp(
             stage,
-            SCRIPT,
+            script,
             pace=FAST,
             clock=clock,
             new_id=lambda: f"{next(ids):012x}",

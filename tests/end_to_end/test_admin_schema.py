@@ -15,6 +15,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.end_to_end.served import Served, environment
 
+pytestmark = pytest.mark.xdist_group("schema")
+
 EXAMPLES = 12
 
 

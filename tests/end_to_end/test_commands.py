@@ -86,8 +86,8 @@ def test_a_refusal_is_one_and_its_decision_is_printed(lmx: Lmx, served: Served) 
     assert "model_canary_failed" in words
     status, [refused], _ = lmx("release", "nan")
     assert (status, refused["error"]["code"]) == (1, "conflict")
-    status, [refused], _ = lmx("load", "good", "--reserve-gb", "-1")
-    assert (status, refused["error"]["param"]) == (1, "reserve_gb")
+    status, [refused], _ = lmx("load", "good", "--reserve-gb", "100000")
+    assert (status, refused["error"]["code"]) == (1, "insufficient_memory")
 
 
 def test_canary_asks_the_engine_that_runs(lmx: Lmx, served: Served) -> None:

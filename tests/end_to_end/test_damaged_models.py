@@ -19,7 +19,7 @@ from engine import Code, Decision, Engine, EngineError, ModelView, Readiness, lo
 from tests.end_to_end import damage
 from tests.end_to_end.damage import Gguf, ones, shuffled, shuffled_rows, zeros
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("damaged")]
 ACTOR = "tester@local"
 TEMPLATE_S = 1.0
 BOMB = (
@@ -432,7 +432,7 @@ UNFIT: dict[str, tuple[Make, str, Code]] = {
     "untied without a head": (configured(tie_word_embeddings=False), "load",
                               Code.MODEL_INCOMPLETE),
     "one tensor too many": (strange(one_too_many), "load", Code.MODEL_UNSUPPORTED_BACKEND),
-    "no quantisation told": (configured(quantization=None), "load",
+    "no quantisation told": (configured(quantization=None), "gate backend",
                              Code.MODEL_UNSUPPORTED_BACKEND),
     "no such rope": (configured(rope_scaling={"rope_type": "nonesuch", "factor": 2.0}), "load",
                      Code.MODEL_UNSUPPORTED_BACKEND),

@@ -39,7 +39,7 @@ def test_ctrl_q_ends_it_at_once(open_console: Opener, tmp_path: Path) -> None:
     ended(terminal, workers, tmp_path / "tmp")
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM])
 def test_a_signal_ends_it(number: signal.Signals, open_console: Opener, tmp_path: Path) -> None:
     terminal = playing(open_console, tmp_path / "tmp", (120, 36))
     workers = terminal.workers()

@@ -28,7 +28,7 @@ from engine.workers.protocol import (
 )
 from tests.worker_client import Client, ask
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("gguf")]
 
 PASSAGE = (
     "The sun rises in the east and sets in the west. Water freezes at zero degrees and boils "

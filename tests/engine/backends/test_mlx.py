@@ -27,7 +27,7 @@ from engine.workers.protocol import (
     Started,
 )
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("mlx")]
 CAPITAL = "The capital of France is"
 CONTEXT = 64
 PASSAGE = "The sun rises in the east and sets in the west. Water freezes at zero degrees."

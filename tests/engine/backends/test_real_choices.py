@@ -24,7 +24,7 @@ from engine.workers.protocol import (
     TokenChance,
 )
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("choices")]
 
 CAPITAL = "The capital of France is"
 CITY = json.dumps(

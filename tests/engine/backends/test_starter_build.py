@@ -17,6 +17,8 @@ from engine.backends.base import LoadError
 from engine.backends.starter_build import build
 from engine.backends.starter_weights import rename
 
+pytestmark = pytest.mark.xdist_group("starter_build")
+
 ROOT = Path(engine.__file__).parent.parent
 TEXTS = (
     "The capital of France is Paris.",
