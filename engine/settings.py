@@ -98,6 +98,8 @@ class HttpLimits(BaseModel):
 
     body_bytes: PositiveInt = 8 * 1024 * 1024
     """The longest request body. A million characters of JSON text fit several times over."""
+    head_bytes: PositiveInt = 32 * 1024
+    """The longest head of a request, all names and values of its headers together."""
     head_s: PositiveFloat = 10.0
     """From the first byte of a connection to the end of a request's head."""
     body_s: PositiveFloat = 30.0

@@ -90,6 +90,7 @@ class Guard:
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         method, path = str(scope["method"]), str(scope["path"])
+        self._bound(headers, path)
         host = headers.get("host", "")
         if not self._knows(host):
             raise EngineError(_foreign("Host", host, "allowed_hosts"))
@@ -107,6 +108,21 @@ class Guard:
                     expected="a request that only looks",
                     found=f"{method} {clean_line(path, limit=200)}",
                     remedy="ask an engine that is not read-only",
+                )
+            )
+
+    def _bound(self, headers: Headers, path: str) -> None:
+        """A head that came in one piece is as long as it likes until here."""
+        most = self._limits.head_bytes
+        size = len(path) + sum(len(name) + len(value) for name, value in headers.raw)
+        if size > most:
+            raise EngineError(
+                refuse(
+                    Code.PAYLOAD_TOO_LARGE,
+                    f"the head of the request is longer than {most:,} bytes",
+                    expected=f"at most {most:,} bytes",
+                    found=f"{size:,} bytes in {len(headers.raw)} headers",
+                    remedy="send fewer headers, or raise head_bytes under [http] in the settings",
                 )
             )
 

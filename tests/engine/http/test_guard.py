@@ -106,6 +106,13 @@ async def test_a_long_body_is_refused_by_its_length_and_without_one(open_api: Op
     assert (await api.raw(lie)).code == "payload_too_large"
 
 
+async def test_a_long_head_is_refused_whoever_asks(open_api: OpenApi) -> None:
+    api = await open_api(http={"head_bytes": 1000})
+    answer = await api.ask("GET", "/livez", headers={"X-Long": "x" * 2000})
+    assert (answer.status, answer.code) == (413, "payload_too_large")
+    assert (await api.get("/livez")).status == 200
+
+
 async def test_a_body_of_a_million_arrays_is_not_read(open_api: OpenApi) -> None:
     api = await open_api()
     answer = await api.raw(post(b"[" + b"[]," * 1_000_000 + b"1]", JSON))
