@@ -53,7 +53,8 @@ class DetailScreen(Page):
         super().__init__()
         self.target_id = model_id
         self._places: dict[str, int] = {}
-        self._first: str | None = section
+        self._aim: str | None = section if section != "model" else None
+        """The section to stand at until all that stands above it has arrived."""
         self._history: tuple[RegistryRow, ...] | None = None
         self._explanation: Explanation | Decision | None = None
         self._known: Hashable = None
@@ -112,13 +113,23 @@ class DetailScreen(Page):
         return Drawing(title, told.lines)
 
     def drawn(self) -> None:
-        """The first time, open at the section asked for."""
-        if self._first is not None and self._places:
-            section, self._first = self._first, None
-            if section != "model":
-                self.call_after_refresh(self.action_section, section)
+        """Keep to the section asked for while its place still moves."""
+        if self._aim is not None and self._places:
+            self.call_after_refresh(self._go, self._aim)
+            if self._history is not None and self._explanation is not None:
+                self._aim = None
 
     def action_section(self, name: str) -> None:
         """Go to a section; a model without a quarantine shows its evidence for it."""
+        self._aim = name
+        self._go(name)
+        self.drawn()
+
+    def action_move(self, how: str) -> None:
+        """Scroll: from here on the page stays where it was put."""
+        self._aim = None
+        super().action_move(how)
+
+    def _go(self, name: str) -> None:
         place = self._places.get(name, self._places.get("evidence", 0))
         self.sheet.scroll_to(y=place, animate=False)
