@@ -66,6 +66,16 @@ reference = "a signature file of the demo's own"
 """
 _U32, _TEXT, _ARRAY = 4, 8, 9
 _Q8_0 = 8
+_SHAPE = {
+    "hidden_size": 5120,
+    "intermediate_size": 32768,
+    "num_attention_heads": 32,
+    "num_hidden_layers": 40,
+    "num_key_value_heads": 8,
+    "rms_norm_eps": 1e-5,
+    "vocab_size": 4,
+}
+"""What mlx-lm needs of a config, so that each model is refused for what its caption says."""
 
 
 def write_models(folder: Path, pace: float) -> None:
@@ -108,13 +118,15 @@ def _write_shardless(folder: Path) -> None:
     weights = {f"layer.{number}": name for number, name in enumerate(names)}
     index = {"metadata": {"total_size": 13_500_000_000}, "weight_map": weights}
     _write_json(folder / "model.safetensors.index.json", index)
-    _write_json(folder / "config.json", {"model_type": "mistral", "vocab_size": 4})
+    _write_json(folder / "config.json", {"model_type": "mistral", **_SHAPE})
     _write_json(folder / "tokenizer.json", {"model": {"type": "BPE", "vocab": {}, "merges": []}})
 
 
 def _write_unsafe(folder: Path) -> None:
     folder.mkdir()
-    _write_json(folder / "config.json", {"model_type": "llama", "model_file": "helpful.py"})
+    _write_json(
+        folder / "config.json", {"model_type": "llama", "model_file": "helpful.py", **_SHAPE}
+    )
     (folder / "helpful.py").write_text("raise SystemExit  # never run: that is the point\n")
     _write_sparse(folder / "model.safetensors", *_safetensors("layer.0", 7_400_000_000))
 

@@ -88,6 +88,7 @@ async def test_the_whole_demo_reaches_its_end_and_leaves_nothing(stage: Stage) -
     assert list(seen) == [beat.name for beat in SCRIPT]
     whole = "\n".join(seen.values())
     assert [code for code in ADMISSION if code not in whole] == []
+    assert "model-00003-of-00003.safetensors" in seen["shards"]
     assert "SIGABRT" in seen["crash"]
     assert "●●●" in seen["quarantine"]
     assert "logits" in seen["nonsense"]
