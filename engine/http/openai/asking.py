@@ -124,8 +124,8 @@ def _account(house: House, choices: Sequence[Choice]) -> None:
     """Count choices that are over."""
     for choice in choices:
         decision, end = choice.refusal, choice.end
-        cancelled = end is None or (decision is not None and decision.code is Code.CONFLICT)
-        how = "cancelled" if cancelled or decision is None else decision.code.value
-        if end is not None and decision is None:
-            how = "ok"
+        if end is None or (decision is not None and decision.code is Code.CONFLICT):
+            how = "cancelled"
+        else:
+            how = decision.code.value if decision is not None else "ok"
         house.metrics.request_ended(choice.view.id, how, end)
