@@ -26,9 +26,12 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 def run(settings: "Settings", options: argparse.Namespace) -> int:
     """Open the console; returns the exit code."""
+    from console.keymap import complaint
     from console.terminal import read_terminal
     from engine import Engine, HomeTaken, HomeUnusable, check_home
 
+    if wrong := complaint(settings.keymap):
+        return complain(wrong, USAGE)
     terminal = read_terminal()
     if not terminal.usable:
         why = "TERM is dumb" if terminal.tty else "this is no terminal"
