@@ -20,10 +20,10 @@ from engine.frontdesk import FrontDesk
 from engine.home.home import Home
 from engine.ledger.archive import host_name
 from engine.lives.board import Board
-from engine.lives.lifecycle import Lifecycle
 from engine.lives.model import BLANK, Model, decided_on, not_ready, shutting_down
 from engine.lives.preload import ACTOR as PRELOAD
-from engine.lives.standing import draining, not_quarantined
+from engine.lives.roster import Roster
+from engine.lives.standing import not_quarantined
 from engine.memory import Memory, machine_memory
 from engine.overview import filled
 from engine.readiness import LIVE, Cause
@@ -60,7 +60,8 @@ class Engine:
         self.desk = FrontDesk(
             self._home, self._board, lambda: self._rooms if self._opened else None
         )
-        self._lives: dict[str, Lifecycle] = {}
+        self._roster = Roster(self._rest)
+        self._lives = self._roster.lives
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened = self._started = self._stopping = False
         self._starting = asyncio.Lock()
@@ -223,34 +224,15 @@ class Engine:
         self._retrial.asked_for(model_id, actor)
         async with model.lock:
             decided_on(model, expect)
-            await self._predecessor(model)
+            await self._roster.clear(model)
             if model.readiness not in LIVE:
                 if options.unattended and (why := caution(model, self._rooms.services)):
                     raise EngineError(unattended(model, why))
-                self._begin(
+                self._roster.begin(
                     await self._rooms.intake.admit(model, options, actor, lambda: self._stopping)
                 )
         if wait:
-            await self._settled(model)
-
-    async def _predecessor(self, model: Model) -> None:
-        """Let the life before be over before another begins.
-
-        Raises:
-            EngineError: ``conflict``, while it is being unloaded.
-        """
-        if (life := self._lives.get(model.id)) is None:
-            return
-        if model.view.draining:
-            raise EngineError(draining(model))
-        if model.readiness not in LIVE:
-            await life.over()
-
-    async def _settled(self, model: Model) -> None:
-        if (life := self._lives.get(model.id)) is not None:
-            decision = await asyncio.shield(life.settled)
-            if decision is not None:
-                raise EngineError(decision)
+            await self._roster.settled(model)
 
     async def unload(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
         """Drain and end the worker. Unloading what is unloaded changes nothing."""
@@ -278,14 +260,14 @@ class Engine:
         model = self._find(model_id, expect)
         async with model.lock:
             decided_on(model, expect)
-            await self._predecessor(model)
+            await self._roster.clear(model)
             if model.readiness is not Readiness.QUARANTINED:
                 raise EngineError(not_quarantined(model))
             decision = self._rooms.services.quarantine.release_check(model.key, model_id, early)
             if decision is not None:
                 raise EngineError(decision)
             options = LoadOptions(allow_unsupported_runtime=allow_unsupported_runtime)
-            self._begin(
+            self._roster.begin(
                 await self._rooms.intake.admit(
                     model, options, actor, lambda: self._stopping, release=True, early=early
                 )
@@ -375,16 +357,8 @@ class Engine:
         with suppress(EngineError):  # the refusal is on the row and in the log
             await self.release(model_id, actor="auto_release")
 
-    def _begin(self, life: Lifecycle) -> None:
-        model_id = life.model.id
-
-        def ended() -> None:
-            if self._lives.get(model_id) is life:
-                del self._lives[model_id]
-            self._rooms.inventory.rest(life.model)
-
-        self._lives[model_id] = life
-        life.start(ended)
+    def _rest(self, model: Model) -> None:
+        self._rooms.inventory.rest(model)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         task = asyncio.create_task(work)

@@ -1,54 +1,41 @@
 """What the engine shows of itself: immutable views, safe to hand to any screen, client or thread.
 
+The one door to every view; enumerations and the views of the machine have files of their own.
 Everything here is a value. Times are Unix seconds, sizes are bytes, durations name their unit.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import NamedTuple
 
 from engine.errors import Decision
+from engine.machine import NO_MEMORY, MemoryEstimate, MemoryView, RuntimeView
+from engine.words import Backend, CheckResult, Readiness, StepResult
 
-
-class Readiness(StrEnum):
-    """Where a model stands on its way to traffic. Only ``routable`` gets requests."""
-
-    UNLOADED = "unloaded"
-    ADMITTED = "admitted"
-    LOADING = "loading"
-    CANARY_PENDING = "canary_pending"
-    ROUTABLE = "routable"
-    QUARANTINED = "quarantined"
-
-
-class Backend(StrEnum):
-    """Which family of runtime runs a model; also the ``backend`` field of the registry."""
-
-    GGUF = "gguf"
-    MLX = "mlx"
-    SIMULATED = "simulated"
-
-
-class CheckResult(StrEnum):
-    """The answer of one admission check."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    WARN = "warn"
-    SKIPPED = "skipped"
-    UNKNOWN = "unknown"
-
-
-class StepResult(StrEnum):
-    """The answer of one canary step, including the two it has before it answers."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    PASS = "pass"
-    FAIL = "fail"
-    WARN = "warn"
-    SKIPPED = "skipped"
+__all__ = [
+    "Backend",
+    "CanaryStep",
+    "CanaryView",
+    "Check",
+    "CheckResult",
+    "ClientView",
+    "EngineSnapshot",
+    "Event",
+    "Evidence",
+    "Explanation",
+    "Key",
+    "MemoryEstimate",
+    "MemoryView",
+    "ModelView",
+    "Notice",
+    "QuarantineView",
+    "Readiness",
+    "RegistryRow",
+    "RequestView",
+    "RuntimeView",
+    "StepResult",
+    "Transition",
+]
 
 
 class Key(NamedTuple):
@@ -75,22 +62,6 @@ class Check:
     message: str = ""
     remedy: str = ""
     overridable: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """What a load is expected to take, in bytes."""
-
-    weights: int
-    cache: int
-    overhead: int
-    context: int
-    stated: int | None = None
-    """An operator's own figure (``reserve_gb``), which replaces the sum."""
-
-    @property
-    def total(self) -> int:
-        return self.stated if self.stated is not None else self.weights + self.cache + self.overhead
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,27 +270,6 @@ class ModelView:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryView:
-    """The memory budget: what the engine may use, has promised and has measured in its workers."""
-
-    budget: int
-    reserved: int
-    measured: int
-    available: int
-    """Free memory of the machine, file cache counted as free."""
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeView:
-    """One interpreter a backend can run in. ``error`` is set when it cannot."""
-
-    name: str
-    backend: Backend
-    version: str
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class RegistryRow:
     """One record of the compatibility registry, in the file's seven fields."""
 
@@ -374,7 +324,7 @@ class EngineSnapshot:
     requests: tuple[RequestView, ...] = ()
     clients: tuple[ClientView, ...] = ()
     """Those that asked most recently, newest first."""
-    memory: MemoryView = MemoryView(0, 0, 0, 0)
+    memory: MemoryView = NO_MEMORY
     runtimes: tuple[RuntimeView, ...] = ()
     notices: tuple[Notice, ...] = ()
     outdated: tuple[str, ...] = ()

@@ -20,6 +20,16 @@ class Spawn:
     runtime: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a worker's process ended, as the machine saw it that it ran on."""
+
+    status: int
+    """Exit status, or minus the signal's number."""
+    memory_killer: bool = False
+    """Whether that machine's memory killer struck meanwhile, or does not tell."""
+
+
 class SpawnError(Exception):
     """No worker could be started; the text says why."""
 
@@ -42,8 +52,8 @@ class Connection(Protocol):
         """Send a signal; a worker already gone is no error."""
         ...
 
-    async def wait(self) -> int:
-        """Wait for the end: the exit status, or minus the signal's number."""
+    async def wait(self) -> Ending:
+        """Wait for the end."""
         ...
 
     async def stderr_tail(self) -> bytes:

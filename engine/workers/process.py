@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 
 from engine.workers.entrance import command, path_for
-from engine.workers.placement import Connection, Spawn, SpawnError
+from engine.workers.exits import memory_kills
+from engine.workers.placement import Connection, Ending, Spawn, SpawnError
 
 STDERR_TAIL = 64 * 1024
 """Bytes of standard error kept as evidence."""
@@ -63,6 +65,7 @@ class LocalProcess:
         self._channel = channel
         self._tail = bytearray()
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self._memory_kills = memory_kills()
         self.pid = process.pid
         self._drain = asyncio.create_task(self._drain_stderr(), name=f"stderr-{self.pid}")
         self._writer = asyncio.create_task(self._write(), name=f"writer-{self.pid}")
@@ -94,9 +97,12 @@ class LocalProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal_number)
 
-    async def wait(self) -> int:
-        """The exit status, or minus the signal's number."""
-        return await self._process.wait()
+    async def wait(self) -> Ending:
+        """Wait for the process's end."""
+        status = await self._process.wait()
+        # macOS does not count its memory kills; there an unexplained SIGKILL is jetsam's.
+        struck = sys.platform == "darwin" or memory_kills() > self._memory_kills
+        return Ending(status, memory_killer=struck)
 
     async def stderr_tail(self) -> bytes:
         """The last of standard error; waits briefly for what is still in the pipe."""

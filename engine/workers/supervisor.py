@@ -6,14 +6,13 @@ request in flight learns of it once, and ``ended`` holds the one explanation.
 
 import asyncio
 import signal
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from engine.settings import Deadlines
-from engine.workers.exits import WorkerExit, memory_kills, read_tail
-from engine.workers.placement import Connection, Placement, Spawn
+from engine.workers.exits import WorkerExit, read_tail
+from engine.workers.placement import Connection, Ending, Placement, Spawn
 from engine.workers.protocol import (
     PROTOCOL,
     Cancel,
@@ -92,7 +91,6 @@ class Supervisor:
         self._spoke_at = self._worked_at = time.monotonic()
         self._killed_for = ""
         self._tear = ""
-        self._memory_kills = memory_kills()
         self._reader = asyncio.create_task(self._read(), name=f"reader-{self.pid}")
         self._watcher = asyncio.create_task(self._watch(), name=f"watch-{self.pid}")
 
@@ -314,12 +312,13 @@ class Supervisor:
         late = silent > limits.heartbeat_s
         return f"hang: no heartbeat for {limits.heartbeat_s:g} s" if late else ""
 
-    async def _see_off(self, exited: "asyncio.Future[int]") -> WorkerExit:
+    async def _see_off(self, exited: "asyncio.Future[Ending]") -> WorkerExit:
         """Wait for the exit and say why it came."""
         await asyncio.wait({exited}, timeout=_EXIT_PATIENCE_S)
         if not exited.done():
             self.kill(self._tear or "closed its socket and stayed")
-        status = await exited
+        ending = await exited
+        status = ending.status
         tail = read_tail(await self._connection.stderr_tail())
         killed_for = self._killed_for or (self._tear if status >= 0 else "")
         unexplained = status == -signal.SIGKILL and not killed_for
@@ -328,9 +327,7 @@ class Supervisor:
             status=status,
             stderr_tail=tail,
             killed_for=killed_for,
-            # macOS does not count its memory kills; there an unexplained SIGKILL is jetsam's.
-            out_of_memory=unexplained
-            and (sys.platform == "darwin" or memory_kills() > self._memory_kills),
+            out_of_memory=unexplained and ending.memory_killer,
         )
 
     def _bury(self, end: WorkerExit) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from engine.types import Backend
-from engine.workers.placement import Connection, Spawn
+from engine.workers.placement import Connection, Ending, Spawn
 from engine.workers.protocol import (
     PROTOCOL,
     Cancel,
@@ -104,8 +104,8 @@ class PuppetWorker:
     def kill(self, signal_number: int) -> None:
         self.end(-signal_number)
 
-    async def wait(self) -> int:
-        return await asyncio.shield(self._status)
+    async def wait(self) -> Ending:
+        return Ending(await asyncio.shield(self._status))
 
     async def stderr_tail(self) -> bytes:
         return self._stderr
