@@ -1,37 +1,68 @@
-"""Every benchmark, one after another: ``python -m tests.benchmarks [NAME…]``.
+"""Every benchmark, one after another: ``python -m tests.benchmarks [NAME…] [--markdown FILE]``.
 
-Each runs in a process of its own and prints its figures and bars; the exit status is 1 when any of
-them missed one.
+Each runs in a process of its own, prints its figures and bars, and says beforehand about how long
+it takes on two cores (its ``TAKES_S``) and afterwards how long it took. ``--markdown FILE`` writes
+all figures as one table. The exit status is 1 when any of them missed a bar.
 """
 
+import argparse
+import os
+import re
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
+from tests.benchmarks.report import REPORT, markdown, read
+
 HERE = Path(__file__).parent
+_TAKES = re.compile(r"^TAKES_S = (\d+)$", re.MULTILINE)
 
 
-def names() -> list[str]:
-    """The modules here that measure something: those with a ``main``."""
-    return sorted(
-        path.stem
-        for path in HERE.glob("*.py")
-        if path.stem != "__main__" and "\ndef main()" in path.read_text()
-    )
+def known() -> dict[str, int]:
+    """The modules here that measure something, by the seconds each takes: those with a ``main``."""
+    sources = {path.stem: path.read_text() for path in sorted(HERE.glob("*.py"))}
+    return {
+        name: int(found[1]) if (found := _TAKES.search(source)) else 0
+        for name, source in sources.items()
+        if name != "__main__" and "\ndef main(" in source
+    }
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def run(name: str, takes_s: int) -> bool:
+    """Run one; returns whether it kept its bars."""
+    print(f"== {name}, about {duration(takes_s)}" if takes_s else f"== {name}", flush=True)
+    began = time.monotonic()
+    command = [sys.executable, "-m", f"tests.benchmarks.{name}"]
+    kept = subprocess.run(command, check=False).returncode == 0
+    print(f"   took {duration(time.monotonic() - began)}", flush=True)
+    return kept
 
 
 def main() -> int:
     """Run those named, or all."""
-    known, missed = names(), []
-    for name in sys.argv[1:] or known:
-        if name not in known:
-            print(f"no benchmark named {name}; there are: {', '.join(known)}", file=sys.stderr)
-            return 2
-        print(f"== {name}", flush=True)
-        if subprocess.run(
-            [sys.executable, "-m", f"tests.benchmarks.{name}"], check=False
-        ).returncode:
-            missed.append(name)
+    all_known = known()
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(all_known))
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write one table")
+    asked = parser.parse_args()
+    if unknown := [name for name in asked.names if name not in all_known]:
+        parser.error(f"no benchmark named {unknown[0]}; there are: {', '.join(all_known)}")
+    names = asked.names or list(all_known)
+    print(f"about {duration(sum(all_known[name] for name in names))} in all")
+    with tempfile.TemporaryDirectory(prefix="lmx-figures-") as place:
+        figures = Path(place, "figures.jsonl")
+        figures.touch()
+        os.environ[REPORT] = str(figures)
+        missed = [name for name in names if not run(name, all_known[name])]
+        if asked.markdown:
+            asked.markdown.write_text(markdown(read(figures)))
     print(f"missed a bar: {', '.join(missed)}" if missed else "every bar was kept")
     return int(bool(missed))
 

@@ -1,26 +1,22 @@
 """What proving the starter costs, step by step, against loading it, in both real backends.
 
-Run with ``python -m tests.benchmarks.canary_cost [ROUNDS]``. Prints medians with the lowest and
-the highest; a spare worker is ready for all rounds but the first, which is left out.
+Run with ``python -m tests.benchmarks.canary_cost [ROUNDS]``. A spare worker is ready for all rounds
+but the first, which is left out. No bar: load to routable has one of its own.
 """
 
 import asyncio
-import statistics
 import sys
-from collections.abc import Sequence
 
 from engine import Backend
 from engine.canary import STEPS
 from tests.benchmarks import starter_run
+from tests.benchmarks.report import Report
+
+TAKES_S = 60
 
 
-def spread(values: Sequence[float], form: str = "8.1f") -> str:
-    """A median with its range."""
-    return f"{statistics.median(values):{form}}  ({min(values):.1f} to {max(values):.1f})"
-
-
-async def measure(backend: Backend, rounds: int) -> None:
-    """Load the starter so many times and once more, and print."""
+async def measure(report: Report, backend: Backend, rounds: int) -> None:
+    """Load the starter so many times and once more, and tell."""
     steps: dict[str, list[float]] = {name: [] for name in STEPS}
     loads: list[float] = []
     canaries: list[float] = []
@@ -35,21 +31,24 @@ async def measure(backend: Backend, rounds: int) -> None:
             canaries.append(proving * 1e3)
             for step in model.canary.steps if model.canary else ():
                 steps[step.name].append(step.ms or 0.0)
-    print(f"{backend.value}, {rounds} rounds, milliseconds")
     for name, times in steps.items():
-        print(f"  {name:<12}{spread(times)}")
-    print(f"  {'canary':<12}{spread(canaries)}")
-    print(f"  {'load':<12}{spread(loads)}")
-    ratios = [canary / load for canary, load in zip(canaries, loads, strict=True)]
-    print(f"  {'ratio':<12}{spread(ratios, '8.2f')}")
+        if times:
+            report.tell(f"{backend.value}, {name}", times, "ms")
+    report.tell(f"{backend.value}, the whole canary", canaries, "ms", loads, "the load before it")
 
 
-async def main(arguments: list[str]) -> None:
+async def measure_both(report: Report, rounds: int) -> None:
     """Measure both backends."""
-    rounds = int(arguments[0]) if arguments else 3
     for backend in starter_run.STARTERS:
-        await measure(backend, rounds)
+        await measure(report, backend, rounds)
+
+
+def main() -> int:
+    """Measure and tell."""
+    report = Report()
+    asyncio.run(measure_both(report, int(sys.argv[1]) if sys.argv[1:] else 3))
+    return report.status
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1:]))
+    sys.exit(main())

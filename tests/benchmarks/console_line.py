@@ -9,7 +9,6 @@ import asyncio
 import http.client
 import json
 import re
-import statistics
 import sys
 import tempfile
 import threading
@@ -21,22 +20,14 @@ from pathlib import Path
 import psutil
 
 from tests.benchmarks.load_client import ask_all
+from tests.benchmarks.report import Report, at_most
 from tests.console.pty.conftest import Terminal, surroundings, write_simulated
 
+TAKES_S = 110
 SIZE = (80, 24)
 SETTLE_S, IDLE_S, BUSY_S = 3.0, 20.0, 8.0
 MODELS, STREAMS, PRESSES = 20, 8, 100
 FIRST_BAR_S, IDLE_BAR, CPU_BAR, ROW_BAR, MANY_BAR, KEY_BAR_MS = 0.6, 200, 0.5, 250, 2000, 50
-
-missed: list[str] = []
-
-
-def tell(what: str, figure: float, bar: float, unit: str) -> None:
-    """Print one figure beside its bar, and remember a miss."""
-    kept = figure <= bar
-    if not kept:
-        missed.append(what)
-    print(f"{what}: {figure:,.1f} {unit} (bar {bar:,g}){'' if kept else '  MISSED'}", flush=True)
 
 
 @contextmanager
@@ -77,7 +68,7 @@ def rate(terminal: Terminal, seconds: float) -> float:
     return (len(terminal.received) - before) / seconds
 
 
-def first_paint(folder: Path) -> None:
+def first_paint(report: Report, folder: Path) -> None:
     """From the start of the process to the first line on screen, the median of five."""
     times, used = [], []
     for _ in range(5):
@@ -88,23 +79,23 @@ def first_paint(folder: Path) -> None:
             used.append(sum(psutil.Process(terminal.process.pid).cpu_times()[:2]))
             terminal.wait_for("unloaded")
             size = len(terminal.received)
-    print(f"bytes until the models are on screen: {size:,}")
-    print(f"processor time until the first paint: {statistics.median(used):.2f} s")
-    tell("first paint (median of 5)", statistics.median(times), FIRST_BAR_S, "s")
+    report.tell("bytes until the models are on screen", size, "B")
+    report.tell("processor time until the first paint", used, "s")
+    report.tell("first paint", times, "s", bar=at_most(FIRST_BAR_S))
 
 
-def idle(terminal: Terminal) -> None:
+def idle(report: Report, terminal: Terminal) -> None:
     """Nothing happens: bytes and processor."""
     time.sleep(SETTLE_S)
     process = psutil.Process(terminal.process.pid)
     used = sum(process.cpu_times()[:2])
     bytes_s = rate(terminal, IDLE_S)
     cpu = (sum(process.cpu_times()[:2]) - used) / IDLE_S * 100
-    tell("idle", bytes_s, IDLE_BAR, "B/s")
-    tell("idle", cpu, CPU_BAR, "% of a core")
+    report.tell("idle", bytes_s, "B/s", bar=at_most(IDLE_BAR))
+    report.tell("idle", cpu, "% of a core", bar=at_most(CPU_BAR))
 
 
-def changing(folder: Path, count: int) -> None:
+def changing(report: Report, folder: Path, count: int) -> None:
     """Models that load slowly: each row's figure changes once a second."""
     names = [write_simulated(folder, f"slow-{n:02}", load_seconds=60) for n in range(count)]
     with console(folder) as terminal:
@@ -117,12 +108,14 @@ def changing(folder: Path, count: int) -> None:
         time.sleep(SETTLE_S)
         bytes_s = rate(terminal, BUSY_S)
     if count == 1:
-        tell("one row that changes every second", bytes_s, ROW_BAR, "B a change")
+        what = "one row that changes every second"
+        report.tell(what, bytes_s, "B/change", bar=at_most(ROW_BAR))
     else:
-        tell(f"{count} models changing every second", bytes_s, MANY_BAR, "B/s")
+        what = f"{count} models changing every second"
+        report.tell(what, bytes_s, "B/s", bar=at_most(MANY_BAR))
 
 
-def key_to_paint(folder: Path) -> None:
+def key_to_paint(report: Report, folder: Path) -> None:
     """From a key's write to the note line naming the row it leads to, while streams run."""
     script = {"tokens_per_second": 100, "say": [" word"], "context": 1_000_000}
     for name in ("aa-talker", "bb-other"):
@@ -146,27 +139,29 @@ def key_to_paint(folder: Path) -> None:
             times.append((time.perf_counter() - began) * 1000)
             time.sleep(0.05)
     times.sort()
-    print(f"key to paint, {STREAMS} streams: median {statistics.median(times):.1f} ms")
+    report.tell(f"key to paint, {STREAMS} streams", times, "ms")
     worst = times[int(len(times) * 0.99) - 1]
-    tell(f"key to paint, {STREAMS} streams, 99th percentile", worst, KEY_BAR_MS, "ms")
+    what = f"key to paint, {STREAMS} streams, 99th percentile"
+    report.tell(what, worst, "ms", bar=at_most(KEY_BAR_MS))
 
 
 def main() -> int:
     """Measure, print, and return 1 when a bar is missed."""
+    report = Report()
     with tempfile.TemporaryDirectory(prefix="lmx-line-") as place:
         folders = [Path(place, name) for name in ("idle", "one", "many", "keys")]
         for folder in folders:
             (folder / "models").mkdir(parents=True)
             (folder / "none").mkdir()
         write_simulated(folders[0], "good")
-        first_paint(folders[0])
+        first_paint(report, folders[0])
         with console(folders[0]) as terminal:
             terminal.wait_for("good", "unloaded")
-            idle(terminal)
-        changing(folders[1], 1)
-        changing(folders[2], MODELS)
-        key_to_paint(folders[3])
-    return int(bool(missed))
+            idle(report, terminal)
+        changing(report, folders[1], 1)
+        changing(report, folders[2], MODELS)
+        key_to_paint(report, folders[3])
+    return report.status
 
 
 if __name__ == "__main__":

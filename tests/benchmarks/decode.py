@@ -20,7 +20,6 @@ is left out and named.
 import asyncio
 import importlib.util
 import os
-import statistics
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -31,8 +30,10 @@ from engine.address import Address
 from engine.http.server import ApiServer
 from tests.benchmarks.load_client import Round, ask_all
 from tests.benchmarks.peer import Peer, free_port
+from tests.benchmarks.report import Report, at_least, at_most
 from tests.benchmarks.starter_run import STARTERS, load, running, shown
 
+TAKES_S = 240
 STREAMS = (1, 8)
 ROUNDS = 5
 TOKENS = 96
@@ -102,36 +103,33 @@ async def measure() -> dict[tuple[str, int], list[Round]]:
     return rounds
 
 
-def report(rounds: dict[tuple[str, int], list[Round]]) -> int:
-    """Print figures and ratios; returns 1 when a bar is missed."""
-    missed = 0
+def tell(report: Report, rounds: dict[tuple[str, int], list[Round]]) -> None:
+    """Every figure and ratio."""
     for streams in STREAMS:
         ours = [one.tokens_per_second for one in rounds[OURS, streams]]
         for (name, count), theirs in rounds.items():
             if count != streams:
                 continue
-            rates = [one.tokens_per_second for one in theirs]
-            firsts = [first for one in theirs for first in one.first_s]
+            firsts = [first * 1000 for one in theirs for first in one.first_s]
             broken = sum(one.broken for one in theirs)
-            print(
-                f"{name:<17} {streams} streams: {statistics.median(rates):6.1f} tok/s "
-                f"({min(rates):.1f} to {max(rates):.1f}), first token "
-                f"{statistics.median(firsts) * 1000:.0f} ms, {broken} broken"
-            )
             if name == OURS:
-                missed |= broken > 0
-                continue
-            ratios = [mine / other for mine, other in zip(ours, rates, strict=True)]
-            ratio, bar = statistics.median(ratios), BARS.get((name, streams))
-            told = f"bar {bar}" if bar else "no bar"
-            print(f"  ratio {ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f}, {told})")
-            missed |= bar is not None and ratio < bar
-    return int(missed)
+                report.tell(f"{streams} streams", ours, "tok/s")
+                report.tell(f"{streams} streams, interrupted", broken, bar=at_most(0))
+            else:
+                rates = [one.tokens_per_second for one in theirs]
+                bar = BARS.get((name, streams))
+                what = f"{streams} streams beside {name}"
+                least = at_least(bar) if bar else None
+                report.tell(what, ours, "tok/s", rates, name, bar=least)
+                print(f"  {name}: {broken} interrupted")
+            report.tell(f"{streams} streams, {name}, first token", firsts, "ms")
 
 
 def main() -> int:
     """Measure, print, and return 1 when a bar is missed."""
-    return report(asyncio.run(measure()))
+    report = Report()
+    tell(report, asyncio.run(measure()))
+    return report.status
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 Run with ``python -m tests.benchmarks.explain_scale``. The large models are sparse: their headers
 are whole and their weights take no room on disk. Rounds take turns between large and small, so
-that a busy machine hurts both alike.
+that a busy machine hurts both alike. Bar: 400 GB take ≤ 1.2 × what 100 MB take.
 """
 
 import json
 import math
 import os
 import resource
-import statistics
 import struct
 import subprocess
 import sys
@@ -18,9 +17,12 @@ import time
 from pathlib import Path
 
 from engine import Inspection, load_settings
+from tests.benchmarks.report import Report, at_most
 from tests.forge import Tensor, array, gguf_bytes
 
+TAKES_S = 60
 ROUNDS, MODELS = 15, 1000
+RATIO_BAR = 1.2
 LARGE, SMALL = 400 * 10**9, 100 * 10**6
 LAYERS, SHARDS = 60, 80
 TOKENIZER = {"added_tokens": [], "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}
@@ -104,8 +106,8 @@ def mlx(folder: Path, size: int, shards: int) -> Path:
     return folder
 
 
-def ratio(kind: str, large: Path, small: Path, inspection: Inspection) -> None:
-    """Explain both in turns and print how much longer the large one takes."""
+def ratio(report: Report, kind: str, large: Path, small: Path, inspection: Inspection) -> None:
+    """Explain both in turns and tell how much longer the large one takes."""
     times: dict[Path, list[float]] = {large: [], small: []}
     codes: dict[Path, str] = {}
     for number in range(ROUNDS + 1):
@@ -115,16 +117,10 @@ def ratio(kind: str, large: Path, small: Path, inspection: Inspection) -> None:
             if number:  # the first asks the runtime, later ones remember
                 times[path].append((time.perf_counter() - began) * 1e3)
             codes[path] = found.decision.code.value if found.decision else "admitted"
-    ratios = [a / b for a, b in zip(times[large], times[small], strict=True)]
-    print(f"{kind}")
-    for path in (large, small):
-        values = times[path]
-        print(
-            f"  {path.name:<22}{statistics.median(values):8.2f} ms"
-            f"  ({min(values):.2f} to {max(values):.2f})  {codes[path]}"
-        )
-    spread = f"({min(ratios):.2f} to {max(ratios):.2f})"
-    print(f"  {'ratio':<22}{statistics.median(ratios):8.2f}     {spread}")
+    if codes[large] != codes[small]:
+        raise SystemExit(f"{large.name} is {codes[large]}, {small.name} {codes[small]}")
+    what, beside = f"{kind}, {large.name}", f"{small.name}"
+    report.tell(what, times[large], "ms", times[small], beside, bar=at_most(RATIO_BAR))
 
 
 def peak_mb() -> float:
@@ -147,11 +143,12 @@ def many(folder: Path, count: int) -> None:
     print(json.dumps({"answers": answers, "s": took, "before": before, "peak": peak_mb()}))
 
 
-def main(arguments: list[str]) -> None:
+def main() -> int:
     """Measure and print; with ``many FOLDER COUNT`` the part that wants a process of its own."""
-    if arguments[:1] == ["many"]:
-        many(Path(arguments[1]), int(arguments[2]))
-        return
+    if sys.argv[1:2] == ["many"]:
+        many(Path(sys.argv[2]), int(sys.argv[3]))
+        return 0
+    report = Report()
     with tempfile.TemporaryDirectory(prefix="lmx-explain-") as place:
         folder = Path(place)
         os.environ["LMX_HOME"] = str(folder / "home")
@@ -160,31 +157,31 @@ def main(arguments: list[str]) -> None:
             load_settings(lmstudio=folder / "none", starter=False, memory_gb=1000)
         )
         ratio(
-            "GGUF, one file",
+            report,
+            "GGUF",
             gguf(folder / "400-GB.gguf", LARGE),
             gguf(folder / "100-MB.gguf", SMALL),
             inspection,
         )
         large = mlx(folder / f"400-GB-{SHARDS}-shards", LARGE, SHARDS)
-        ratio("MLX, sharded", large, mlx(folder / "100-MB-1-shard", SMALL, 1), inspection)
+        ratio(report, "MLX", large, mlx(folder / "100-MB-1-shard", SMALL, 1), inspection)
         same = mlx(folder / f"100-MB-{SHARDS}-shards", SMALL, SHARDS)
-        ratio("MLX, as many shards", large, same, inspection)
+        ratio(report, "MLX", large, same, inspection)
         models = folder / "models"
         models.mkdir()
         for number in range(MODELS):
             gguf(models / f"{number:04d}.gguf", SMALL, tokens=1000)
-        print(f"{MODELS:,} models in one call")
         for count in (MODELS // 100, MODELS):
             command = [sys.executable, "-m", "tests.benchmarks.explain_scale", "many"]
             run = subprocess.run(
                 [*command, str(models), str(count)], check=True, capture_output=True, text=True
             )
             told = json.loads(run.stdout)
-            print(
-                f"  {told['answers']:>5,} models: {told['s']:.2f} s, peak {told['peak']:.1f} MB "
-                f"(before: {told['before']:.1f} MB)"
-            )
+            what = f"{told['answers']:,} models in one call"
+            report.tell(what, told["s"], "s")
+            report.tell(f"{what}: memory", told["peak"], "MB", told["before"], "before it")
+    return report.status
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

@@ -6,22 +6,20 @@ upper bound by design; llama.cpp takes its cache with the load, mlx-lm as a requ
 """
 
 import asyncio
+import sys
 from typing import Final
 
 from engine import Backend, ModelView
 from tests.benchmarks import starter_run
+from tests.benchmarks.report import Report
+
+TAKES_S = 30
 
 _MB: Final = 1e6
 
 
-def line(when: str, measured: int, estimate: int) -> str:
-    """The error of an estimate, in words."""
-    error = (estimate - measured) / measured
-    return f"  {when:<14}{measured / _MB:8.1f} MB, the estimate is {error:+.1%}"
-
-
-async def measure(backend: Backend, model_id: str) -> None:
-    """Load once and print."""
+async def measure(report: Report, backend: Backend, model_id: str) -> None:
+    """Load once and tell."""
     seen: list[tuple[str, int]] = []
     async with starter_run.running() as engine:
         await starter_run.load(engine, model_id)
@@ -44,24 +42,28 @@ async def measure(backend: Backend, model_id: str) -> None:
     if estimate is None:
         raise SystemExit(f"{model_id} has no estimate")
     parts = f"weights {estimate.weights / _MB:.1f}, cache {estimate.cache / _MB:.1f}, "
-    parts += f"overhead {estimate.overhead / _MB:.1f}"
-    print(f"{model_id}, context {estimate.context:,}")
-    print(f"  {'estimate':<14}{estimate.total / _MB:8.1f} MB ({parts})")
+    parts += f"overhead {estimate.overhead / _MB:.1f} MB"
+    name = f"{backend.value}, context {estimate.context:,}"
+    print(f"{name}: the estimate is {parts}")
     for when, measured in seen:
-        print(line(when, measured, estimate.total))
+        report.tell(f"{name}, estimate {when}", estimate.total / _MB, "MB", measured / _MB, "taken")
     if backend is Backend.MLX:
-        used = seen[-1][1]
-        print(
-            line("", used, estimate.total - estimate.cache)
-            + " without the cache it has yet to fill"
-        )
+        used, sure = seen[-1][1] / _MB, (estimate.total - estimate.cache) / _MB
+        report.tell(f"{name}, without the cache it has yet to fill", sure, "MB", used, "taken")
 
 
-async def main() -> None:
+async def measure_both(report: Report) -> None:
     """Measure both backends."""
     for backend, model_id in starter_run.STARTERS.items():
-        await measure(backend, model_id)
+        await measure(report, backend, model_id)
+
+
+def main() -> int:
+    """Measure and tell."""
+    report = Report()
+    asyncio.run(measure_both(report))
+    return report.status
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(main())
