@@ -3,16 +3,19 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from engine.admission.facts import Facts
 from engine.admission.signatures import load_signatures
 from engine.announcer import Announcer
 from engine.events import EventLog
 from engine.examiner import Examiner
+from engine.fleet.host import Host
+from engine.fleet.hosts import Hosts
+from engine.fleet.quarters import OwnQuarters
 from engine.home.home import Home
 from engine.home.intents import Intents, boot_id
 from engine.home.statefile import StateFile
 from engine.ledger.archive import host_name
 from engine.lives.board import Board
+from engine.lives.gatehouse import Gatehouse
 from engine.lives.intake import Intake
 from engine.lives.inventory import Inventory
 from engine.lives.lifecycle import Lifecycle
@@ -21,6 +24,7 @@ from engine.lives.performance import Performance
 from engine.lives.preload import Preload
 from engine.lives.reclaim import Reclaim
 from engine.lives.upkeep import Upkeep
+from engine.machine import Place
 from engine.memory import Budget, Memory, default_budget
 from engine.quarantine import Quarantine
 from engine.readiness import Cause
@@ -30,7 +34,7 @@ from engine.requests.suspects import Suspects
 from engine.services import Services
 from engine.settings import Settings
 from engine.text import clean_line
-from engine.types import Notice, RuntimeView
+from engine.types import Notice
 from engine.workers.capability import Capabilities
 from engine.workers.placement import Placement
 from engine.workers.spares import Spares
@@ -42,12 +46,11 @@ class Rooms:
 
     state: StateFile
     services: Services
-    examiner: Examiner
+    gatehouse: Gatehouse
     inventory: Inventory
     intake: Intake
     upkeep: Upkeep
     preload: Preload
-    runtimes: tuple[RuntimeView, ...]
 
 
 def assemble(
@@ -78,7 +81,16 @@ def assemble(
     announcer = Announcer(settings, host_name())
     events = EventLog(home.events, clock, settings.events_kept, on_add=announcer.offer)
     signatures, complaint = load_signatures(settings.signatures)
+    examiner = Examiner(settings, Capabilities(home.path, clock), signatures)
+    examiner.find_runtimes()
     budget = Budget(default_budget(settings.memory_gb), lambda: machine().available)
+    own = Host(
+        Place(host_name()),
+        OwnQuarters(settings, examiner, home.sim_state),
+        budget,
+        Reclaim(budget, board, events, machine),
+        Spares(placement, settings.deadlines, keep=settings.spare),
+    )
     services = Services(
         settings=settings,
         clock=clock,
@@ -88,42 +100,26 @@ def assemble(
         registry=registry,
         quarantine=Quarantine(state, settings.quarantining, clock),
         intents=Intents(state, clock, boot_id()),
-        budget=budget,
-        reclaim=Reclaim(budget, board, events, machine),
-        spares=Spares(placement, settings.deadlines, keep=settings.spare),
+        hosts=Hosts(own),
         performance=Performance(clock),
         suspects=Suspects(state, clock),
         clients=Clients(clock),
     )
-
-    def facts() -> Facts:
-        return Facts(
-            quarantined=services.quarantine.decision,
-            verdict=registry.verdict,
-            budget=services.budget.total,
-            reserved=sum(services.budget.reserved.values()),
-            lost=services.budget.lost,
-            available=machine().available,
-        )
 
     def moved(model: Model) -> None:
         services.quarantine.watch(model.key, model.id, model.readiness)
         if model.view.transitions[-1].cause == Cause.DIED:
             services.performance.restarted(model.id)
 
-    examiner = Examiner(settings, Capabilities(home.path, clock), signatures, facts)
+    gatehouse = Gatehouse(services)
     rooms = Rooms(
         state=state,
         services=services,
-        examiner=examiner,
-        inventory=Inventory(services, examiner, moved),
-        intake=Intake(services, examiner, home.sim_state),
+        gatehouse=gatehouse,
+        inventory=Inventory(services, moved),
+        intake=Intake(services, gatehouse),
         upkeep=Upkeep(services, state, home, lives, retire, release, announcer),
         preload=Preload(services, preload),
-        runtimes=tuple(
-            RuntimeView(runtime.name, runtime.backend, runtime.version, runtime.error)
-            for runtime in examiner.find_runtimes()
-        ),
     )
     for part, problems in (
         ("registry", registry.warnings),

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 from engine.assembly import assemble
-from engine.catalog.fingerprint import fingerprint
 from engine.caution import caution, unattended
 from engine.errors import Decision, EngineError
 from engine.face import ChatOptions, ChatTurn, Lane, LoadOptions
@@ -97,8 +96,7 @@ class Engine:
             self._board.changed()
             self._spawn(self._rooms.upkeep.run())
             self._spawn(self._rooms.preload.run())
-            for spawn in self._rooms.inventory.spawns:
-                self._rooms.services.spares.prepare(spawn)
+            self._rooms.inventory.prepare_spares()
 
     def _open(self) -> None:
         self._rooms = assemble(
@@ -132,7 +130,8 @@ class Engine:
             self._home.let_go()
             return
         self._board.changed()
-        self._rooms.services.reclaim.close()
+        for host in self._rooms.services.hosts:
+            host.reclaim.close()
         live = tuple(self._lives.values())
         names = ", ".join(life.model.id for life in live) or "nothing loaded"
         self._rooms.services.say("engine_stopping", f"stopping: {names}")
@@ -141,7 +140,8 @@ class Engine:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        await self._rooms.services.spares.close()
+        for host in self._rooms.services.hosts:
+            await host.spares.close()
         await asyncio.to_thread(self._close)
         self._started = False
 
@@ -189,7 +189,7 @@ class Engine:
         """Run the gate without loading."""
         self._must_be_open()
         model = self._rooms.inventory.find(model_id)
-        return await asyncio.to_thread(self._rooms.examiner.examine, model.entry, asked(options))
+        return await self._rooms.gatehouse.examine(model, asked(options))
 
     def _find(self, model_id: str, expect: int | None = None) -> Model:
         """The model an action is about, if it still stands where the action was decided."""
@@ -284,7 +284,8 @@ class Engine:
         async with model.lock:
             decided_on(model, expect)
             if not model.fingerprint:
-                model.fingerprint = await asyncio.to_thread(fingerprint, model.entry)
+                quarters = services.hosts.of(model).quarters
+                model.fingerprint = await quarters.fingerprint(model.entry)
             await asyncio.to_thread(services.quarantine.hold, model.id, actor=actor)
             services.say("model_held", "held", model_id=model.id, actor=actor, level="warn")
             life = self._lives.get(model.id)

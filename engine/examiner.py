@@ -5,7 +5,7 @@ child process; the engine calls it off its event loop.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +16,8 @@ from engine.admission.signatures import Signature
 from engine.catalog.entry import CatalogEntry
 from engine.catalog.fingerprint import fingerprint, stamp
 from engine.face import LoadOptions
-from engine.lives.model import Runtime
+from engine.fleet.runtimes import Runtime, Runtimes
 from engine.settings import DEFAULT_RUNTIME, Settings
-from engine.text import clean_line
 from engine.types import Backend, Explanation
 from engine.workers.capability import Capabilities
 
@@ -31,16 +30,12 @@ class Examiner:
         settings: Settings,
         capabilities: Capabilities,
         signatures: tuple[Signature, ...],
-        facts: Callable[[], Facts],
     ) -> None:
-        """Args:
-        facts: What of the world changes between two questions: ledger, quarantine and room.
-        """
         self._settings = settings
         self._capabilities = capabilities
         self._signatures = signatures
-        self._facts = facts
-        self._runtimes: Mapping[tuple[str, Backend], Runtime] = {}
+        self.runtimes = Runtimes(settings)
+        """What was found at the last look."""
 
     def find_runtimes(self, *, thorough: bool = False) -> tuple[Runtime, ...]:
         """Every runtime of this host with its versions; a missing backend has its ``error`` set.
@@ -51,43 +46,20 @@ class Examiner:
         look = self._capabilities.tried if thorough else self._capabilities.versions
         wanted = [(DEFAULT_RUNTIME, backend, sys.executable) for backend in Backend]
         wanted += [(n, r.backend, str(r.python)) for n, r in self._settings.runtimes.items()]
-        found: dict[tuple[str, Backend], Runtime] = {}
         for name, backend, python in wanted:
             view = look(backend, Path(python), name)
-            found[name, backend] = Runtime(name, backend, python, view.version, view.error)
-        self._runtimes = found
-        return tuple(found.values())
+            found = Runtime(name, backend, python, view.version, view.error)
+            self.runtimes.update((found,))
+        return self.runtimes.all
 
     def try_runtimes(self, backend: Backend) -> tuple[Runtime, ...]:
         """Every runtime of a backend, imported in a child just now, which takes seconds."""
         tried = []
-        for (name, of), known in tuple(self._runtimes.items()):
-            if of is backend:
-                view = self._capabilities.tried(backend, Path(known.python), name)
-                tried.append(replace(known, version=view.version, error=view.error))
-        found = {(runtime.name, runtime.backend): runtime for runtime in tried}
-        self._runtimes = {**self._runtimes, **found}
+        for known in self.runtimes.of(backend):
+            view = self._capabilities.tried(backend, Path(known.python), known.name)
+            tried.append(replace(known, version=view.version, error=view.error))
+        self.runtimes.update(tried)
         return tuple(tried)
-
-    def runtime(self, entry: CatalogEntry, name: str | None = None) -> Runtime:
-        """The runtime a model is to run in.
-
-        Args:
-            name: The one asked for; None means the model's settings, then the backend's default.
-        """
-        model = self._settings.model.get(entry.id)
-        wanted = name or (model.runtime if model else None) or self._default(entry.backend)
-        runtime = self._runtimes.get((wanted, entry.backend))
-        if runtime is None:
-            error = f"no runtime named {clean_line(wanted, limit=60)!r} runs {entry.backend}"
-            return Runtime(wanted, entry.backend, sys.executable, "", error)
-        if entry.backend is Backend.SIMULATED:
-            return replace(runtime, version=f"simulated {entry.simulated_version or '1.0'}")
-        return runtime
-
-    def _default(self, backend: Backend) -> str:
-        chosen = self._settings.runtimes.items()
-        return next((n for n, r in chosen if r.backend is backend and r.default), DEFAULT_RUNTIME)
 
     def context(self, entry: CatalogEntry, options: LoadOptions) -> int:
         """The context length of a load, in tokens: asked for, set for the model, or the default
@@ -107,7 +79,8 @@ class Examiner:
     def examine(
         self,
         entry: CatalogEntry,
-        options: LoadOptions | None = None,
+        options: LoadOptions | None,
+        facts: Facts,
         *,
         release: bool = False,
         print_of: str = "",
@@ -115,17 +88,18 @@ class Examiner:
         """Run the gate on one model.
 
         Args:
+            facts: What is known of the world besides the files: ledger, quarantine and room.
             release: The operator releases it from quarantine: the registry check is skipped.
             print_of: The fingerprint, where the caller has just taken it.
         """
         options = options or LoadOptions()
-        runtime = self.runtime(entry, options.runtime)
+        runtime = self.runtimes.choose(entry, options.runtime)
         model = self._settings.model.get(entry.id)
         if options.reserve_gb is None and model is not None and model.reserve_gb:
             options = replace(options, reserve_gb=model.reserve_gb)
         runtime = self._ask(entry, runtime)
         facts = replace(
-            self._facts(),
+            facts,
             runtime=runtime.name,
             backend_version=runtime.version,
             backend_error=runtime.error,
@@ -150,18 +124,17 @@ class Examiner:
         again: it is not asked once more for every model.
 
         Args:
-            name: The runtime asked for, as in :meth:`runtime`.
+            name: The runtime asked for, as in :meth:`Runtimes.choose`.
         """
         unasked: dict[tuple[str, Backend], set[str]] = {}
         for entry in entries:
-            runtime = self.runtime(entry, name)
+            runtime = self.runtimes.choose(entry, name)
             if wanted := self._unasked(entry, runtime):
                 unasked.setdefault((runtime.name, entry.backend), set()).update(wanted)
-        found = dict(self._runtimes)
         for key, wanted in unasked.items():
-            answer = self._capabilities.ask(key[1], Path(found[key].python), wanted)
-            found[key] = replace(found[key], error=answer.error)
-        self._runtimes = found
+            known = self.runtimes.named(*key)
+            answer = self._capabilities.ask(known.backend, Path(known.python), wanted)
+            self.runtimes.update((replace(known, error=answer.error),))
 
     def _unasked(self, entry: CatalogEntry, runtime: Runtime) -> set[str]:
         if runtime.error or entry.backend is Backend.SIMULATED:

@@ -1,9 +1,7 @@
 """What an engine and the API in front of it tell each other; the rest goes through the face."""
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 
 from engine.assembly import Rooms
 from engine.errors import EngineError
@@ -88,15 +86,7 @@ class FrontDesk:
     async def probe(self, model_id: str, options: LoadOptions) -> tuple[Explanation, ...]:
         """Try every runtime that could run a model in a child, and ask the gate about each."""
         rooms = self._open()
-        entry = rooms.inventory.find(model_id).entry
-
-        def work() -> tuple[Explanation, ...]:
-            return tuple(
-                rooms.examiner.examine(entry, replace(options, runtime=runtime.name))
-                for runtime in rooms.examiner.try_runtimes(entry.backend)
-            )
-
-        return await asyncio.to_thread(work)
+        return await rooms.gatehouse.probe(rooms.inventory.find(model_id), options)
 
     def _open(self) -> Rooms:
         if (rooms := self._rooms()) is None:

@@ -35,13 +35,13 @@ class Inspection:
         registry = Registry(home.registry, time.time)
         quarantine = Quarantine(state, settings.quarantining, time.time)
         signatures, self.complaint = load_signatures(settings.signatures)
-        facts = Facts(
+        self._facts = Facts(
             quarantined=quarantine.decision,
             verdict=registry.verdict,
             budget=default_budget(settings.memory_gb),
             available=machine_memory().available,
         )
-        self._examiner = Examiner(settings, Capabilities(home.path), signatures, lambda: facts)
+        self._examiner = Examiner(settings, Capabilities(home.path), signatures)
         self._runtimes = self._examiner.find_runtimes()
 
     def runtimes(self) -> tuple[RuntimeView, ...]:
@@ -68,7 +68,7 @@ class Inspection:
         entries = [_entry(catalog, name) for name in names]
         self._examiner.prepare(entries, options.runtime if options else None)
         for entry in entries:
-            yield self._examiner.examine(entry, options)
+            yield self._examiner.examine(entry, options, self._facts)
 
 
 def _entry(catalog: Catalog, name: str) -> CatalogEntry:

@@ -1,8 +1,9 @@
-"""What the engine shows of the machine its models run on: memory and runtimes."""
+"""What the engine shows of the machines its models run on: hosts, memory and runtimes."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from engine.words import Backend
+from engine.words import Backend, HostState
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +45,34 @@ class RuntimeView:
     backend: Backend
     version: str
     error: str = ""
+
+
+class Place(NamedTuple):
+    """Where a model is."""
+
+    host: str = ""
+    """The host's name."""
+    kind: str = ""
+    """The class of host its verdicts are about; empty for that of the engine's own host."""
+    away: bool = False
+    """Whether it is another host than the engine's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """One host. ``memory`` is that host's budget and what is promised, measured and free there."""
+
+    name: str
+    state: HostState = HostState.OK
+    own: bool = True
+    """Whether the engine itself runs there."""
+    address: str = ""
+    devices: tuple[str, ...] = ()
+    memory: MemoryView = NO_MEMORY
+    runtimes: tuple[RuntimeView, ...] = ()
+    heard_at: float | None = None
+    """When it was last heard, in Unix seconds, once that is a while ago; None while it is well."""
+    why: str = ""
+    """What is wrong with it."""
+    models: int = 0
+    """How many workers it runs."""

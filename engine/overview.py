@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from engine.assembly import Rooms
+from engine.fleet.hosts import together
 from engine.types import EngineSnapshot
 
 EVENTS_SHOWN = 200
@@ -11,7 +12,7 @@ EVENTS_SHOWN = 200
 def filled(bare: EngineSnapshot, rooms: Rooms) -> EngineSnapshot:
     """The snapshot with quarantine, registry, events, memory and what else there is to show."""
     services = rooms.services
-    measured = sum(model.measured_bytes or 0 for model in bare.models)
+    hosts = services.hosts.views(bare.models)
     return replace(
         bare,
         quarantine=services.quarantine.views(
@@ -21,7 +22,8 @@ def filled(bare: EngineSnapshot, rooms: Rooms) -> EngineSnapshot:
         registry_total=services.registry.total,
         events=services.events.latest(EVENTS_SHOWN),
         clients=services.clients.views(),
-        memory=services.budget.view(measured),
-        runtimes=rooms.runtimes,
+        memory=together(hosts),
+        runtimes=hosts[0].runtimes,
+        hosts=hosts,
         outdated=rooms.upkeep.upgrade.models,
     )

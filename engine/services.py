@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.events import EventLog
+from engine.fleet.hosts import Hosts
 from engine.home.intents import Intents
 from engine.lives.board import Board
 from engine.lives.performance import Performance
-from engine.lives.reclaim import Reclaim
-from engine.memory import Budget
 from engine.quarantine import Quarantine, Relief
 from engine.registry import Registry, RegistryTrouble
 from engine.requests.clients import Clients
@@ -18,7 +17,6 @@ from engine.requests.suspects import Suspects
 from engine.settings import Settings
 from engine.text import clean_line
 from engine.types import Key, Notice, RegistryRow
-from engine.workers.spares import Spares
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +31,7 @@ class Services:
     registry: Registry
     quarantine: Quarantine
     intents: Intents
-    budget: Budget
-    reclaim: Reclaim
-    spares: Spares
+    hosts: Hosts
     performance: Performance
     suspects: Suspects
     clients: Clients
@@ -91,7 +87,9 @@ class Services:
             backend_version=key.backend_version,
             outcome=outcome,
             reason=clean_line(reason, limit=300),
-            metadata={"event": event, "fingerprint": key.fingerprint} | (metadata or {}),
+            metadata={"event": event, "fingerprint": key.fingerprint}
+            | ({"host": key.host, "host_class": key.host_class} if key.host else {})
+            | (metadata or {}),
         )
         try:
             await asyncio.to_thread(self.registry.append, row)

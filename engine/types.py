@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from engine.errors import Decision
-from engine.machine import NO_MEMORY, MemoryEstimate, MemoryView, RuntimeView
-from engine.words import Backend, CheckResult, Readiness, StepResult
+from engine.machine import NO_MEMORY, HostView, MemoryEstimate, MemoryView, RuntimeView
+from engine.words import Backend, CheckResult, HostState, Readiness, StepResult
 
 __all__ = [
     "Backend",
@@ -23,6 +23,8 @@ __all__ = [
     "Event",
     "Evidence",
     "Explanation",
+    "HostState",
+    "HostView",
     "Key",
     "MemoryEstimate",
     "MemoryView",
@@ -39,11 +41,18 @@ __all__ = [
 
 
 class Key(NamedTuple):
-    """What a verdict and a strike are about: this content on this backend version."""
+    """What a verdict and a strike are about: this content on this backend version.
+
+    Verdicts are about a class of hosts, strikes and quarantine about one host.
+    """
 
     fingerprint: str
     backend: Backend
     backend_version: str
+    host_class: str = ""
+    """Empty for the class of the engine's own host."""
+    host: str = ""
+    """Empty for the engine's own host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +276,8 @@ class ModelView:
     """What a request is drawn with that states nothing, by the settings; fields of ChatOptions."""
     pid: int | None = None
     transitions: tuple[Transition, ...] = ()
+    host: str = ""
+    """Where its files are and its worker runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +337,9 @@ class EngineSnapshot:
     """Those that asked most recently, newest first."""
     memory: MemoryView = NO_MEMORY
     runtimes: tuple[RuntimeView, ...] = ()
+    """Those of the engine's own host."""
+    hosts: tuple[HostView, ...] = ()
+    """Every host models run on, the engine's own first; ``memory`` is theirs together."""
     notices: tuple[Notice, ...] = ()
     outdated: tuple[str, ...] = ()
     """Models whose verdicts belong to another version of their runtime than is installed now."""

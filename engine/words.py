@@ -41,3 +41,11 @@ class StepResult(StrEnum):
     FAIL = "fail"
     WARN = "warn"
     SKIPPED = "skipped"
+
+
+class HostState(StrEnum):
+    """How a host is: ``stale`` has not been heard for a while, ``lost`` is given up."""
+
+    OK = "ok"
+    STALE = "stale"
+    LOST = "lost"

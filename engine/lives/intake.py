@@ -1,14 +1,11 @@
 """Taking a model in: the gate's answer, the reservation, and the mission its life starts with."""
 
-import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
-from engine.catalog.fingerprint import fingerprint, stamp
 from engine.errors import Code, Decision, EngineError
-from engine.examiner import Examiner
 from engine.face import LoadOptions
 from engine.lives.aftermath import Mission
+from engine.lives.gatehouse import Gatehouse
 from engine.lives.lifecycle import Lifecycle
 from engine.lives.model import Model, not_ready, shutting_down
 from engine.readiness import Cause
@@ -22,10 +19,9 @@ _NOT_OF_THE_MODEL = (Code.MODEL_UNSTABLE, Code.INSUFFICIENT_MEMORY, Code.SHUTTIN
 class Intake:
     """Admits models, or says why not."""
 
-    def __init__(self, services: Services, examiner: Examiner, state_dir: Path) -> None:
+    def __init__(self, services: Services, gatehouse: Gatehouse) -> None:
         self._services = services
-        self._examiner = examiner
-        self._state_dir = state_dir
+        self._gatehouse = gatehouse
 
     async def admit(
         self,
@@ -48,21 +44,21 @@ class Intake:
             EngineError: refused; the model stays as it was and shows the refusal.
         """
         services, entry = self._services, model.entry
-        await services.reclaim.settled()  # rather wait than refuse for what is about to be free
-        runtime = self._examiner.runtime(entry, options.runtime)
-        taken = await asyncio.to_thread(fingerprint, entry)
-        explanation = await asyncio.to_thread(
-            self._examiner.examine, entry, options, release=release, print_of=taken
-        )
-        stamped = await asyncio.to_thread(stamp, entry)
-        key = Key(taken, entry.backend, runtime.version)
+        host = services.hosts.of(model)
+        quarters = host.quarters
+        await host.reclaim.settled()  # rather wait than refuse for what is about to be free
+        runtime = quarters.runtimes.choose(entry, options.runtime)
+        taken = await quarters.fingerprint(entry)
+        explanation = await self._gatehouse.examine(model, options, release=release, print_of=taken)
+        stamped = await quarters.stamp(entry)
+        key = model.key_of(taken, runtime.version)
         decision, estimate = explanation.decision, explanation.estimate
         if decision is None and stopping():
             decision = shutting_down()
         if decision is None and estimate is not None:
             # The gate looked at the room a moment ago; only the reservation is binding.
-            limit = self._examiner.device_limit(runtime)
-            decision = services.budget.reserve(model.id, estimate.total, limit)
+            limit = quarters.device_limit(runtime)
+            decision = host.budget.reserve(model.id, estimate.total, limit)
         if decision is not None or estimate is None:
             raise await self._refusal(model, key, decision or not_ready(model.view), actor)
         # From here to the life's start nothing is waited for.
@@ -94,7 +90,7 @@ class Intake:
             override=options.allow_unsupported_runtime,
             release=release,
             keep_alive_s=options.keep_alive_s or (stated if isinstance(stated, float) else None),
-            state_dir=self._state_dir,
+            state_dir=quarters.state_dir,
         )
         return Lifecycle(model, services, mission)
 

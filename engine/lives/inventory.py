@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.catalog.fingerprint import fingerprint
-from engine.catalog.scan import Catalog, scan
+from engine.catalog.entry import CatalogEntry
+from engine.catalog.scan import Catalog
 from engine.errors import EngineError
-from engine.examiner import Examiner
+from engine.fleet.host import Host
 from engine.lives.model import Model, unknown
 from engine.readiness import LIVE
 from engine.services import Services
@@ -16,20 +16,19 @@ from engine.workers.placement import Spawn
 
 
 class Inventory:
-    """Keeps the board's models in step with the disk."""
+    """Keeps the board's models in step with the disks."""
 
-    def __init__(
-        self, services: Services, examiner: Examiner, on_move: Callable[[Model], None]
-    ) -> None:
+    def __init__(self, services: Services, on_move: Callable[[Model], None]) -> None:
         self._services = services
-        self._examiner = examiner
         self._on_move = on_move
-        self._catalog = Catalog()
 
-    @property
-    def spawns(self) -> frozenset[Spawn]:
-        """The kinds of worker a load of some model on disk would want, simulated ones aside."""
-        return frozenset(kind for kind in self._kinds() if kind.backend is not Backend.SIMULATED)
+    def prepare_spares(self) -> None:
+        """Have a worker ready for every kind that a load of some model would want, simulated ones
+        aside."""
+        for host in self._services.hosts:
+            for spawn in self._kinds(host):
+                if spawn.backend is not Backend.SIMULATED:
+                    host.spares.prepare(spawn)
 
     def find(self, model_id: str) -> Model:
         """The model of this id.
@@ -44,19 +43,23 @@ class Inventory:
 
     def rest(self, model: Model) -> None:
         """A model has ended. Its runtime was that load's choice; the row tells of the next one."""
+        host = self._services.hosts.of(model)
         if model.readiness is Readiness.UNLOADED:
-            model.replace_entry(model.entry, self._examiner.runtime(model.entry))
+            model.replace_entry(model.entry, host.quarters.runtimes.choose(model.entry))
             if self._services.quarantine.keys(model.id) and model.fingerprint:
                 self._judge(model)
-            self._services.spares.keep_only(self._kinds())
+            host.spares.keep_only(self._kinds(host))
 
-    def _kinds(self) -> frozenset[Spawn]:
-        models = self._services.board.models.values()
+    def _kinds(self, host: Host) -> frozenset[Spawn]:
         return frozenset(
             Spawn(model.entry.backend, Path(model.runtime.python), model.runtime.name)
-            for model in models
+            for model in self._models(host)
             if not model.runtime.error
         )
+
+    def _models(self, host: Host) -> tuple[Model, ...]:
+        models = self._services.board.models.values()
+        return tuple(model for model in models if model.place.host == host.name)
 
     def judge_leftovers(self) -> None:
         """Intents nobody ended: a machine that went down, or only a console that was killed."""
@@ -69,34 +72,49 @@ class Inventory:
             self._services.say("worker_orphaned", text, model_id=intent.model_id)
 
     async def rescan(self) -> None:
-        """Look at the disk again; what is live keeps its row."""
+        """Look at the disks again; what is live keeps its row."""
         services = self._services
-        self._catalog = await asyncio.to_thread(scan, services.settings)
-        models = services.board.models
-        for entry in self._catalog.entries:
-            runtime = self._examiner.runtime(entry)
-            if (model := models.get(entry.id)) is None:
-                models[entry.id] = Model(
-                    entry,
-                    runtime,
-                    services.board.changed,
-                    clock=services.clock,
-                    strike_limit=services.settings.quarantining.strikes,
-                    on_move=self._on_move,
-                )
-            elif _at_rest(model):
-                model.replace_entry(entry, runtime)
-            if (own := services.settings.model.get(entry.id)) is not None:
-                sampling = own.sampling.model_dump(exclude_none=True)
-                models[entry.id].change(sampling=sampling)
-        known = self._catalog.by_id
-        for gone in [m.id for m in models.values() if m.id not in known]:
-            if _at_rest(models[gone]):
-                del models[gone]
+        hosts = tuple(services.hosts)
+        found = await asyncio.gather(*(host.quarters.scan() for host in hosts))
+        for host, catalog in zip(hosts, found, strict=True):
+            self._take_in(host, catalog)
         await self._recall()
-        for problem in self._catalog.problems:
-            services.say("folder_unreadable", problem, level="warn")
+        for host, catalog in zip(hosts, found, strict=True):
+            for problem in catalog.problems:
+                text = problem if host.own else f"on {host.name}: {problem}"
+                services.say("folder_unreadable", text, level="warn")
         services.board.changed()
+
+    def _take_in(self, host: Host, catalog: Catalog) -> None:
+        """Bring one host's rows in step with what it has."""
+        models = self._services.board.models
+        known = set()
+        for entry in catalog.entries:
+            model = self._row(host, entry)
+            known.add(model.id)
+            if (own := self._services.settings.model.get(entry.id)) is not None:
+                model.change(sampling=own.sampling.model_dump(exclude_none=True))
+        for gone in self._models(host):
+            if gone.id not in known and _at_rest(gone):
+                del models[gone.id]
+
+    def _row(self, host: Host, entry: CatalogEntry) -> Model:
+        services = self._services
+        models, runtime = services.board.models, host.quarters.runtimes.choose(entry)
+        model = models.get(entry.id)
+        if model is None:
+            model = models[entry.id] = Model(
+                entry,
+                runtime,
+                services.board.changed,
+                clock=services.clock,
+                strike_limit=services.settings.quarantining.strikes,
+                on_move=self._on_move,
+                place=host.place,
+            )
+        elif _at_rest(model):
+            model.replace_entry(entry, runtime)
+        return model
 
     async def _recall(self) -> None:
         """Put models that are quarantined, held or came to an unclean end where they belong, and
@@ -106,7 +124,8 @@ class Inventory:
         known = {view.model_id for view in quarantine.views()} | quarantine.struck()
         for model in tuple(self._services.board.models.values()):
             if _at_rest(model) and (model.id in known or model.readiness is _QUARANTINED):
-                taken = await asyncio.to_thread(fingerprint, model.entry)
+                quarters = self._services.hosts.of(model).quarters
+                taken = await quarters.fingerprint(model.entry)
                 if _at_rest(model):
                     model.fingerprint = taken
                     self._judge(model)

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.canary import STEPS, Canary, Subject, Verdict
-from engine.catalog.fingerprint import fingerprint
 from engine.errors import Code, Decision, EngineError
 from engine.face import Lane
 from engine.lives.aftermath import Aftermath, Mission
@@ -43,6 +42,7 @@ class Lifecycle:
         """None once routable, else the Decision that ended it; a new one after every death."""
         self.traffic = Traffic(model, services)
         self._services = services
+        self._host = services.hosts.of(model)
         self._aftermath = Aftermath(model, services, mission)
         self._worker: Supervisor | None = None
         self._loaded: Loaded | None = None
@@ -60,7 +60,7 @@ class Lifecycle:
 
     def _over(self, task: "asyncio.Task[None]") -> None:
         """The task has ended, however it did, even before its first step."""
-        self._services.budget.release(self.model.id)
+        self._host.budget.release(self.model.id)
         self._services.board.changed()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._settle(self._aftermath.give_up(error))
@@ -169,7 +169,7 @@ class Lifecycle:
             if (missing := await self._unreturned()) is not None:
                 self._settle(await self._aftermath.leave(missing))
                 return
-            now = await asyncio.to_thread(fingerprint, self.model.entry)
+            now = await self._host.quarters.fingerprint(self.model.entry)
             if now != self.model.fingerprint:
                 self._aftermath.unload_changed()
                 return
@@ -177,7 +177,7 @@ class Lifecycle:
     async def _unreturned(self) -> Fault | None:
         """Wait for the memory of the worker that died; a fault where there is no room without it,
         although the promise still stands."""
-        budget, reclaim = self._services.budget, self._services.reclaim
+        budget, reclaim = self._host.budget, self._host.reclaim
         await reclaim.settled()
         if not reclaim.missing:
             return None
@@ -197,7 +197,7 @@ class Lifecycle:
         )
         try:
             self._intent = await asyncio.shield(intent)
-            services.reclaim.begin(model.entry, self.mission.estimate.total)
+            self._host.reclaim.begin(model.entry, self.mission.estimate.total)
             hello, fault = await self._hire(spawn)
             if hello is None or self._worker is None:
                 return fault
@@ -210,10 +210,10 @@ class Lifecycle:
         services = self._services
         if self._worker is not None:
             await self._worker.stop(services.settings.deadlines.stop_s)
-        services.budget.measure(self.model.id, 0)
+        self._host.budget.measure(self.model.id, 0)
         if (measured := self.model.view.measured_bytes) is not None:
-            services.reclaim.note(self.model.id, measured)
-        services.reclaim.ended(self.model.id)
+            self._host.reclaim.note(self.model.id, measured)
+        self._host.reclaim.ended(self.model.id)
         self._worker = self._loaded = None
         self.model.change(pid=None, measured_bytes=None)
         await asyncio.to_thread(services.intents.end, await intent)
@@ -225,7 +225,7 @@ class Lifecycle:
         fault = Fault(Code.UNKNOWN_FAILURE, "no worker", "", environment=True)
         for _ in range(_HIRES):
             try:
-                worker = self._worker = await services.spares.take(spawn)
+                worker = self._worker = await self._host.spares.take(spawn)
             except SpawnError as error:
                 return None, Fault(fault.code, "no worker", str(error), environment=True)
             worker.on_death = self.traffic.worker_died
@@ -255,7 +255,7 @@ class Lifecycle:
                 self._settle(await self._aftermath.fail_canary(verdict))
                 return None
             await self._proved(verdict)
-            services.spares.prepare(spawn)
+            self._host.spares.prepare(spawn)
             end = await asyncio.shield(worker.ended)
         except LoadFailed as failed:
             kind, message = failed.failed.kind, clean(failed.failed.message)

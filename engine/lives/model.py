@@ -6,10 +6,12 @@ the board learns of it and no screen shows a state that was never true.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from engine.catalog.entry import CatalogEntry
 from engine.errors import Code, Decision, EngineError, refuse
+from engine.fleet.runtimes import Runtime
+from engine.machine import Place
 from engine.readiness import Cause, move
 from engine.text import clean_line
 from engine.types import Backend, Key, ModelView, Readiness, RequestView, Transition
@@ -32,17 +34,6 @@ BLANK: dict[str, object] = {
 """View fields that mean nothing once a model is no longer live."""
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """The interpreter a model is to run in, and the version verdicts are about."""
-
-    name: str
-    backend: Backend
-    python: str
-    version: str
-    error: str = ""
-
-
 class Model:
     """One model of the catalog and everything that happened to it."""
 
@@ -54,14 +45,18 @@ class Model:
         *,
         clock: Callable[[], float],
         strike_limit: int,
+        place: Place,
         on_move: Callable[["Model"], None] = lambda _: None,
     ) -> None:
         """Args:
         on_change: Called with every change; the board counts them.
+        place: The host it is on.
         on_move: Called after every transition; the quarantine counts running time by it.
         """
         self.entry = entry
         self.runtime = runtime
+        self.place = place
+        """Its host; a model never moves, its copy on another host is a model of its own."""
         self.lock = asyncio.Lock()
         """Held while an action decides; not while it waits for a worker."""
         self.fingerprint = ""
@@ -80,6 +75,7 @@ class Model:
             backend_version=runtime.version,
             weight_bytes=entry.weight_bytes,
             strike_limit=strike_limit,
+            host=place.host,
         )
         self.replace_entry(entry, runtime)
 
@@ -101,7 +97,13 @@ class Model:
     @property
     def key(self) -> Key:
         """What a verdict or a strike is about. The fingerprint must have been taken."""
-        return Key(self.fingerprint, self.entry.backend, self.runtime.version)
+        return self.key_of(self.fingerprint, self.runtime.version)
+
+    def key_of(self, fingerprint: str, version: str) -> Key:
+        """The key of another content of this model, or on another backend version."""
+        where = self.place
+        host = where.host if where.away else ""
+        return Key(fingerprint, self.entry.backend, version, where.kind, host)
 
     def replace_entry(self, entry: CatalogEntry, runtime: Runtime) -> None:
         """The disk was looked at again: take what it says now."""

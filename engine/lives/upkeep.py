@@ -9,7 +9,6 @@ from engine.announcer import Announcer
 from engine.home.home import Home
 from engine.home.statefile import StateFile
 from engine.lives.lifecycle import Lifecycle
-from engine.memory import machine_memory
 from engine.registry import RegistryTrouble
 from engine.services import Services
 from engine.text import clean_line
@@ -51,7 +50,7 @@ class Upkeep:
         self._retire = retire
         self._release = release
         self._released: set[tuple[str, float]] = set()
-        self._free_seen = 0
+        self._free_seen: dict[str, int] = {}
 
     async def run(self) -> None:
         """Tick until cancelled. What fails is said once and tried again the next second."""
@@ -73,7 +72,8 @@ class Upkeep:
             services.tell(relief)
         for life in tuple(self._lives.values()):
             self._look_after(life)
-        services.reclaim.look()
+        for host in services.hosts:
+            host.reclaim.look()
         if await asyncio.to_thread(self._write_what_waits):
             services.board.changed()
         await self.upgrade.look()
@@ -81,17 +81,23 @@ class Upkeep:
         self._show_suspects()
         if services.settings.quarantining.auto_release:
             self._release_the_eligible()
-        free = machine_memory().available
-        if abs(free - self._free_seen) > services.budget.total // _NOTICEABLE:
-            self._free_seen = free
-            services.board.changed()
+        self._look_at_memory()
+
+    def _look_at_memory(self) -> None:
+        """Show free memory anew where it moved enough to be worth a repaint."""
+        for host in self._services.hosts:
+            free = host.budget.view().available
+            if abs(free - self._free_seen.get(host.name, 0)) > host.budget.total // _NOTICEABLE:
+                self._free_seen[host.name] = free
+                self._services.board.changed()
 
     def _look_after(self, life: Lifecycle) -> None:
         model, services = life.model, self._services
         if (measured := model.view.measured_bytes) is not None:
-            services.budget.measure(model.id, measured)
+            host = services.hosts.of(model)
+            host.budget.measure(model.id, measured)
             loading = model.readiness is Readiness.LOADING
-            services.reclaim.note(model.id, measured, loaded=not loading)
+            host.reclaim.note(model.id, measured, loaded=not loading)
         if model.readiness is not Readiness.ROUTABLE or model.view.draining:
             return
         model.change(

@@ -132,7 +132,14 @@ class Trials:
                 await self._engine.canary(model_id, actor=self._actor)
             else:
                 options = LoadOptions(runtime=self._runtime)
-                await self._engine.load(model_id, options, actor=self._actor, wait=True)
+                await self._engine.load(
+                    # This very model, not the copy of it that has the most room.
+                    model_id,
+                    options,
+                    actor=self._actor,
+                    expect=before.version,
+                    wait=True,
+                )
         except EngineError as error:
             decision = error.decision
         after = self._engine.snapshot().model(model_id) or before

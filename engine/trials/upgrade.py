@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 
-from engine.lives.model import Runtime
+from engine.fleet.runtimes import Runtime
 from engine.services import Services
 from engine.settings import DEFAULT_RUNTIME
 from engine.text import clean_line

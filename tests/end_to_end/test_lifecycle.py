@@ -376,7 +376,7 @@ async def test_memory_that_was_given_back_is_seen_at_once(
 ) -> None:
     model = simulate("wrong", faults=[{"when": "canary", "do": "nan"}])
     engine = await open_engine()
-    budget = engine._rooms.services.budget
+    budget = engine._rooms.services.hosts.own.budget
     loading = asyncio.create_task(engine.load(model, actor=ACTOR, wait=True))
     await until(engine, lambda snapshot: snapshot.memory.reserved > 0)
     while budget.reserved:

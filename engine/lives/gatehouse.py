@@ -1,0 +1,54 @@
+"""Asks the gate about a model, on the model's own host, with what this engine knows."""
+
+from engine.face import LoadOptions
+from engine.fleet.quarters import Known, Standing, versions
+from engine.lives.model import Model
+from engine.services import Services
+from engine.types import Explanation
+
+
+class Gatehouse:
+    """Where the ledger meets the files."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def examine(
+        self, model: Model, options: LoadOptions, *, release: bool = False, print_of: str = ""
+    ) -> Explanation:
+        """Run the gate on one model.
+
+        Args:
+            release: The operator releases it from quarantine: the registry check is skipped.
+            print_of: The fingerprint, where the caller has just taken it.
+        """
+        quarters = self._services.hosts.of(model).quarters
+        taken = print_of or await quarters.fingerprint(model.entry)
+        known = self._known(model, taken)
+        return await quarters.examine(model.entry, options, known, release=release, print_of=taken)
+
+    async def probe(self, model: Model, options: LoadOptions) -> tuple[Explanation, ...]:
+        """Try every runtime that could run a model in a child, and ask the gate about each."""
+        quarters = self._services.hosts.of(model).quarters
+        taken = await quarters.fingerprint(model.entry)
+        return await quarters.probe(model.entry, options, self._known(model, taken), print_of=taken)
+
+    def _known(self, model: Model, print_of: str) -> Known:
+        services = self._services
+        host = services.hosts.of(model)
+        # Of a runtime that is not there no version is known; a hold stands all the same.
+        standings = {"": Standing(services.quarantine.decision(None, model.id))}
+        for version in versions(host.quarters.runtimes, model.entry):
+            key = model.key_of(print_of, version)
+            standings[version] = Standing(
+                quarantined=services.quarantine.decision(key, model.id),
+                verdict=services.registry.verdict(key),
+            )
+        view = host.budget.view()
+        return Known(
+            budget=host.budget.total,
+            reserved=view.reserved,
+            lost=host.budget.lost,
+            available=view.available,
+            standings=standings,
+        )
