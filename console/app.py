@@ -2,9 +2,7 @@
 whatever ends it (a key, SIGTERM, a cut line) ends the engine in order.
 """
 
-import asyncio
 import os
-import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
@@ -22,7 +20,9 @@ from textual.widgets import Input, TextArea
 from textual.worker import Worker, WorkerState
 
 from console.actions import ACTIONS
+from console.clipboard import copy_out
 from console.commands import ASKING, BY_ID, DASHBOARD, Selection, remapped, table_of
+from console.departure import Departure
 from console.gate import CHASE_S, Chaser, KeyGate, behind_escape, is_escape
 from console.line import tidy
 from console.news import News, say_decision
@@ -33,13 +33,6 @@ from console.screens.dashboard import DashboardScreen
 from console.screens.palette import Palette
 from console.screens.small import SmallScreen, is_small
 from console.status import Glyphs
-from console.terminal import (
-    STOP_LIMIT_S,
-    clipboard_sequence,
-    leave_by_force,
-    on_end_signals,
-    write_copy,
-)
 from console.theme import FALLBACK, THEMES, theme_name
 from console.wire import lean_driver
 from engine import (
@@ -109,13 +102,11 @@ class LmxApp(App[None], inherit_bindings=False):
         self.glyphs = Glyphs(ascii_only)
         self.version = version
         self.tmux = tmux
-        self.ending = False
+        self.departure = Departure(self, hard_exit)
         self.gate = KeyGate(self._type)
         self.trouble: Notice | None = None
         """Why the engine did not start; a lasting banner."""
         self.pump = Pump(engine, self._publish, hz=refresh_hz, monotonic=monotonic)
-        self._hard_exit = hard_exit
-        self._forget_signals: Callable[[], None] = lambda: None
         for own in THEMES:
             self.register_theme(own)
         name = theme_name(theme, no_color=no_color)
@@ -147,14 +138,14 @@ class LmxApp(App[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         """Listen for the end, then start the engine behind the first paint."""
-        self._forget_signals = on_end_signals(asyncio.get_running_loop(), self._on_signal)
+        self.departure.listen()
         self.pump.pull()
         self.set_interval(self.pump.period_s, self.pump.pull, name="pump")
         self.call_after_refresh(self._start)
 
     def on_unmount(self) -> None:
         """Give the signals back."""
-        self._forget_signals()
+        self.departure.forget()
 
     def _start(self) -> None:
         self.run_worker(self._start_engine(), name="start", group="start", exit_on_error=False)
@@ -172,36 +163,9 @@ class LmxApp(App[None], inherit_bindings=False):
         if self.outlet is not None and self.trouble is None:
             await self.outlet.open()
 
-    def _on_signal(self, number: signal.Signals) -> None:
-        self.end(hung_up=number is signal.SIGHUP)
-
     def end(self, *, hung_up: bool = False) -> None:
-        """Stop the engine in order, then leave. Safe to call twice.
-
-        Args:
-            hung_up: The terminal may be gone and never take another byte: leave by force soon
-                after the engine has stopped.
-        """
-        if self.ending:
-            return
-        self.ending = True
-        self.run_worker(self._stop_engine(hung_up), name="stop", group="stop", exit_on_error=False)
-
-    async def _stop_engine(self, hung_up: bool) -> None:
-        begun = time.monotonic()
-        self.workers.cancel_group(self, "start")
-        message = None
-        try:
-            async with asyncio.timeout(STOP_LIMIT_S):
-                closing = (self.outlet.close(),) if self.outlet else ()
-                await asyncio.gather(self.engine.stop(), *closing)
-        except TimeoutError:
-            message = f"the engine did not stop within {STOP_LIMIT_S:.0f} s"
-        except Exception as error:
-            message = f"the engine did not stop cleanly: {_plain(error)}"
-        if hung_up:
-            leave_by_force(self._hard_exit, begun)
-        self.exit(return_code=0 if message is None else 1, message=message)
+        """Stop the engine in order, then leave; see :meth:`Departure.stop`."""
+        self.departure.stop(hung_up=hung_up)
 
     # What is shown
 
@@ -349,16 +313,10 @@ class LmxApp(App[None], inherit_bindings=False):
             self.report("nothing to copy here", "warn")
 
     def copy(self, text: str) -> None:
-        """Send text to the terminal's clipboard and to a file; nobody can tell whether the
-        terminal took it, so say only what is known."""
-        said = []
-        sequence = clipboard_sequence(text, tmux=self.tmux)
-        if sequence is not None and self._driver is not None:
-            self._driver.write(sequence)
-            said.append("sent to the terminal")
-        if self.snapshot.home:
-            said.append(write_copy(text, Path(self.snapshot.home)))
-        self.report(" and ".join(said) or "nothing took the copy")
+        """Send text to the terminal's clipboard and to a file, and say so."""
+        write = self._driver.write if self._driver is not None else None
+        home = Path(self.snapshot.home) if self.snapshot.home else None
+        self.report(copy_out(text, write, home, tmux=self.tmux))
 
     def command_picture(self) -> None:
         """Save this screen as an SVG in the current folder."""

@@ -1,26 +1,11 @@
-"""Facts of the terminal the console runs in, its clipboard, and the signals that end it."""
+"""Facts of the terminal the console runs in."""
 
-import asyncio
-import base64
 import codecs
 import getpass
 import os
-import signal
 import sys
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-
-OSC52_LIMIT = 74_994
-"""Most terminals and tmux take no longer sequence; xterm's own limit, in base64 bytes."""
-
-STOP_LIMIT_S = 10.0
-"""An engine that has not stopped by then is left behind; its workers end by themselves."""
-HANG_UP_S, HANG_UP_GRACE_S = 1.6, 0.4
-"""A hang-up ends the process so soon after the signal, but leaves it so long after the engine has
-stopped: Textual may wait for ever on a terminal that is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,70 +100,3 @@ def actor_name(environ: Mapping[str, str], user: str | None = None) -> str:
     origin = environ.get("SSH_CLIENT") or environ.get("SSH_CONNECTION") or ""
     client = origin.split()[0] if origin.split() else "local"
     return f"{user}@{client}"
-
-
-def clipboard_sequence(text: str, *, tmux: bool) -> str | None:
-    """The OSC 52 sequence that hands text to the terminal's clipboard, or None if too long.
-
-    Inside tmux it is wrapped for passthrough as well as sent bare: tmux takes the bare one with
-    ``set-clipboard on`` and passes the wrapped one with ``allow-passthrough on``.
-    """
-    payload = base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
-    if len(payload) > OSC52_LIMIT:
-        return None
-    bare = f"\x1b]52;c;{payload}\x07"
-    if not tmux:
-        return bare
-    doubled = bare.replace("\x1b", "\x1b\x1b")
-    return f"{bare}\x1bPtmux;{doubled}\x1b\\"
-
-
-def write_copy(text: str, home: Path) -> str:
-    """Write a copy to a file, which serves where no terminal takes one; returns what became of it,
-    in words."""
-    path = home / "clipboard.txt"
-    try:
-        path.touch(mode=0o600)
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        return f"not written to {path}: {error.strerror}"
-    return f"written to {path}"
-
-
-def leave_by_force(hard_exit: Callable[[int], object], begun: float) -> None:
-    """End the process soon, whatever still runs in it: its terminal may be gone for ever.
-
-    Args:
-        hard_exit: Ends it with a status.
-        begun: When the hang-up came, on the monotonic clock.
-    """
-    left = HANG_UP_S - (time.monotonic() - begun)
-    timer = threading.Timer(max(left, HANG_UP_GRACE_S), hard_exit, (129,))
-    timer.daemon = True
-    timer.start()
-
-
-def on_end_signals(
-    loop: asyncio.AbstractEventLoop, stop: Callable[[signal.Signals], None]
-) -> Callable[[], None]:
-    """Call ``stop`` when the terminal hangs up (SIGHUP) or someone asks us to end (SIGTERM).
-
-    Textual handles neither: a hang-up would kill the process mid-write, or spin for ever where
-    SIGHUP is ignored.
-
-    Returns:
-        A function that takes the handlers away again.
-    """
-    installed: list[signal.Signals] = []
-    for number in (signal.SIGHUP, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, stop, number)
-        except (NotImplementedError, RuntimeError, ValueError):
-            continue  # not the main thread (a test), or a platform without it
-        installed.append(number)
-
-    def remove() -> None:
-        for number in installed:
-            loop.remove_signal_handler(number)
-
-    return remove

@@ -106,7 +106,7 @@ def state(app: LmxApp, engine: ScriptedEngine) -> tuple[Any, ...]:
     """Everything a command could have changed."""
     screens = tuple(type(screen) for screen in app.screen_stack)
     calls = tuple((call.name, call.model_id) for call in engine.calls if call.name != "explain")
-    return screens, calls, plain(app), app.news, app.pump.paused, app.focused, app.ending
+    return screens, calls, plain(app), app.news, app.pump.paused, app.focused, app.departure.begun
 
 
 CASES = [

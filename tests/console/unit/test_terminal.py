@@ -4,7 +4,8 @@ import base64
 
 import pytest
 
-from console.terminal import actor_name, clipboard_sequence, read_terminal
+from console.clipboard import clipboard_sequence
+from console.terminal import actor_name, read_terminal
 
 
 def test_over_ssh_the_client_is_the_actor_and_the_mouse_is_left_alone() -> None:

@@ -1,0 +1,113 @@
+"""How a console ends: by a key, by SIGTERM, or because its terminal is gone."""
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from console.line import tidy
+
+if TYPE_CHECKING:
+    from console.app import LmxApp
+
+STOP_LIMIT_S = 10.0
+"""An engine that has not stopped by then is left behind; its workers end by themselves."""
+HANG_UP_S, HANG_UP_GRACE_S = 1.6, 0.4
+"""A hang-up ends the process so soon after the signal, but leaves it so long after the engine has
+stopped: Textual may wait for ever on a terminal that is gone."""
+
+
+class Departure:
+    """The end of one console; it comes once.
+
+    Args:
+        hard_exit: Ends the process with a status, whatever still runs in it.
+    """
+
+    def __init__(self, app: "LmxApp", hard_exit: Callable[[int], object]) -> None:
+        self.begun = False
+        self._app = app
+        self._hard_exit = hard_exit
+        self._forget: Callable[[], None] = lambda: None
+
+    def listen(self) -> None:
+        """End at a hang-up and at SIGTERM."""
+        self._forget = on_end_signals(asyncio.get_running_loop(), self._heard)
+
+    def forget(self) -> None:
+        """Give the signals back."""
+        self._forget()
+
+    def _heard(self, number: signal.Signals) -> None:
+        self._app.end(hung_up=number is signal.SIGHUP)
+
+    def stop(self, *, hung_up: bool = False) -> None:
+        """Stop the engine in order, then leave. Safe to call twice.
+
+        Args:
+            hung_up: The terminal may be gone and never take another byte: leave by force soon
+                after the engine has stopped.
+        """
+        if self.begun:
+            return
+        self.begun = True
+        work = self._stop_engine(hung_up)
+        self._app.run_worker(work, name="stop", group="stop", exit_on_error=False)
+
+    async def _stop_engine(self, hung_up: bool) -> None:
+        app, begun = self._app, time.monotonic()
+        app.workers.cancel_group(app, "start")
+        message = None
+        try:
+            async with asyncio.timeout(STOP_LIMIT_S):
+                closing = (app.outlet.close(),) if app.outlet else ()
+                await asyncio.gather(app.engine.stop(), *closing)
+        except TimeoutError:
+            message = f"the engine did not stop within {STOP_LIMIT_S:.0f} s"
+        except Exception as error:
+            what = tidy(f"{type(error).__name__}: {error}", limit=300)
+            message = f"the engine did not stop cleanly: {what}"
+        if hung_up:
+            leave_by_force(self._hard_exit, begun)
+        app.exit(return_code=0 if message is None else 1, message=message)
+
+
+def leave_by_force(hard_exit: Callable[[int], object], begun: float) -> None:
+    """End the process soon, whatever still runs in it: its terminal may be gone for ever.
+
+    Args:
+        hard_exit: Ends it with a status.
+        begun: When the hang-up came, on the monotonic clock.
+    """
+    left = HANG_UP_S - (time.monotonic() - begun)
+    timer = threading.Timer(max(left, HANG_UP_GRACE_S), hard_exit, (129,))
+    timer.daemon = True
+    timer.start()
+
+
+def on_end_signals(
+    loop: asyncio.AbstractEventLoop, stop: Callable[[signal.Signals], None]
+) -> Callable[[], None]:
+    """Call ``stop`` when the terminal hangs up (SIGHUP) or someone asks us to end (SIGTERM).
+
+    Textual handles neither: a hang-up would kill the process mid-write, or spin for ever where
+    SIGHUP is ignored.
+
+    Returns:
+        A function that takes the handlers away again.
+    """
+    installed: list[signal.Signals] = []
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop, number)
+        except (NotImplementedError, RuntimeError, ValueError):
+            continue  # not the main thread (a test), or a platform without it
+        installed.append(number)
+
+    def remove() -> None:
+        for number in installed:
+            loop.remove_signal_handler(number)
+
+    return remove
