@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from rich.text import Text
 from textual import events, on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.driver import Driver
 from textual.filter import Monochrome, NoColor
 from textual.reactive import reactive
@@ -19,6 +21,7 @@ from textual.screen import Screen
 from textual.widgets import Input, TextArea
 from textual.worker import Worker, WorkerState
 
+from console import breakdown
 from console.actions import ACTIONS
 from console.clipboard import copy_out
 from console.commands import ASKING, BY_ID, DASHBOARD, Selection, remapped, table_of
@@ -241,6 +244,20 @@ class LmxApp(App[None], inherit_bindings=False):
         finally:
             self.gate.open()
         self.pump.pull()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """Called by Textual with what nothing caught."""
+        # Once an app is leaving, Textual mounts a new screen without its children.
+        if not (self._exit and isinstance(error, NoMatches)):
+            super()._handle_exception(error)
+
+    def _fatal_error(self) -> None:
+        """Leave with a sentence; Textual's own would print a traceback with every variable."""
+        logs = Path(self.snapshot.home) / "logs" if self.snapshot.home else None
+        error = self._exception or RuntimeError("unknown")
+        # The terminal wraps it, so that a path can be copied whole.
+        said = breakdown.record(error, logs, self.version)
+        self.panic(Text(said, no_wrap=True, overflow="ignore"))
 
     def _type(self, key: events.Key) -> None:
         key.set_sender(self)  # above its sender a key stops: a dialog's would end there
