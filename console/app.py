@@ -255,9 +255,7 @@ class LmxApp(App[None], inherit_bindings=False):
         """Leave with a sentence; Textual's own would print a traceback with every variable."""
         logs = Path(self.snapshot.home) / "logs" if self.snapshot.home else None
         error = self._exception or RuntimeError("unknown")
-        # The terminal wraps it, so that a path can be copied whole.
-        said = breakdown.record(error, logs, self.version)
-        self.panic(Text(said, no_wrap=True, overflow="ignore"))
+        self.panic(Text(breakdown.record(error, logs, self.version)))
 
     def _type(self, key: events.Key) -> None:
         key.set_sender(self)  # above its sender a key stops: a dialog's would end there

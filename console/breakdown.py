@@ -27,4 +27,4 @@ def record(error: BaseException, logs: Path | None, version: str) -> str:
             file.write(f"Opta-LMX {version}\n" + "".join(traceback.format_exception(error)))
     except OSError:
         return said
-    return f"{said}; please report it with {logs / FILE}"
+    return f"{said}\nPlease report it with this file:\n{logs / FILE}"
