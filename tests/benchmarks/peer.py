@@ -4,6 +4,7 @@ import asyncio
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 PATIENCE_S = 120.0
@@ -26,14 +27,25 @@ class Peer:
     """Seconds from its start until it called itself healthy."""
 
     @classmethod
-    async def start(cls, command: list[str], port: int, health: str) -> "Peer":
+    async def start(
+        cls,
+        command: list[str],
+        port: int,
+        health: str,
+        environment: Mapping[str, str] | None = None,
+    ) -> "Peer":
         """Start it and wait until ``health`` answers 200.
+
+        Args:
+            environment: What it sees; by default what this process does.
 
         Raises:
             SystemExit: it ended, or never became healthy.
         """
         began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: ASYNC220
+        process = subprocess.Popen(  # noqa: ASYNC220
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        )
         while time.perf_counter() - began < PATIENCE_S and process.poll() is None:
             if await _healthy(port, health):
                 return cls(process, port, time.perf_counter() - began)
