@@ -12,7 +12,9 @@ from pathlib import Path
 from engine.admission.facts import Facts
 from engine.admission.gate import explain
 from engine.admission.questions import questions
+from engine.admission.room import fits
 from engine.admission.signatures import Signature
+from engine.admission.subject import Subject
 from engine.catalog.entry import CatalogEntry
 from engine.catalog.fingerprint import fingerprint, stamp
 from engine.face import LoadOptions
@@ -92,12 +94,8 @@ class Examiner:
             release: The operator releases it from quarantine: the registry check is skipped.
             print_of: The fingerprint, where the caller has just taken it.
         """
-        options = options or LoadOptions()
-        runtime = self.runtimes.choose(entry, options.runtime)
-        model = self._settings.model.get(entry.id)
-        if options.reserve_gb is None and model is not None and model.reserve_gb:
-            options = replace(options, reserve_gb=model.reserve_gb)
-        runtime = self._ask(entry, runtime)
+        options = self._with_reserve(entry, options or LoadOptions())
+        runtime = self._ask(entry, self.runtimes.choose(entry, options.runtime))
         facts = replace(
             facts,
             runtime=runtime.name,
@@ -115,6 +113,23 @@ class Examiner:
             stamp=stamp(entry),
         )
         return explain(entry, facts, options, release=release)
+
+    def _with_reserve(self, entry: CatalogEntry, options: LoadOptions) -> LoadOptions:
+        model = self._settings.model.get(entry.id)
+        if options.reserve_gb is None and model is not None and model.reserve_gb:
+            return replace(options, reserve_gb=model.reserve_gb)
+        return options
+
+    def fits(self, entry: CatalogEntry, options: LoadOptions, facts: Facts) -> bool:
+        """Whether there certainly is room for a model, before the gate has looked at all of it."""
+        options = self._with_reserve(entry, options)
+        facts = replace(
+            facts,
+            device_limit=self.device_limit(self.runtimes.choose(entry, options.runtime)),
+            context=self.context(entry, options),
+            slots=self._settings.slots,
+        )
+        return fits(Subject(entry, facts, options, release=False, fingerprint=""))
 
     def prepare(self, entries: Iterable[CatalogEntry], name: str | None = None) -> None:
         """Have each runtime asked, in one child, what it has not been asked yet about these models.

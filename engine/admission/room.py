@@ -53,6 +53,17 @@ def judge(subject: Subject) -> tuple[Check, MemoryEstimate]:
     return check, need
 
 
+def fits(subject: Subject) -> bool:
+    """Whether there is certainly room, free on the machine right now too; cheap, since the weights
+    are taken at the catalog's word."""
+    facts, options = subject.facts, subject.options
+    context = options.context or facts.context
+    need = estimate(subject.entry, subject.shape, context, facts.slots, options.reserve_gb)
+    budget = min(facts.budget, facts.device_limit or facts.budget)
+    room = budget - facts.reserved - facts.lost
+    return max(need.total, need.weights) <= min(room, facts.available)
+
+
 def _remedy(subject: Subject, need: MemoryEstimate, room: int, budget: int) -> str:
     ways = []
     if need.stated is not None:

@@ -24,6 +24,7 @@ from engine.catalog.pairs import (
     text_of,
 )
 from engine.catalog.regular import RegularFile, open_regular
+from engine.catalog.remembered import Remembered
 from engine.text import clean_bytes
 
 __all__ = [
@@ -44,6 +45,9 @@ MAX_TENSORS = 262_144
 MAX_NAME = 64
 """ggml's GGML_MAX_NAME; a name must be shorter."""
 MAX_DIMENSIONS = 4
+REMEMBERED_FROM = 256 * 1024
+"""Headers of so many bytes hold a vocabulary and take 20 ms and more to go through; the gate wants
+one twice, for the fingerprint and for its checks. Shorter ones are sooner read than remembered."""
 _SMALLEST_PAIR = 8 + 1 + 4 + 1
 _SMALLEST_TENSOR = 8 + 4 + 4 + 8
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<no>\d{5})-of-(?P<count>\d{5})\.gguf", re.IGNORECASE)
@@ -193,8 +197,15 @@ def _number(metadata: Mapping[str, Value], key: str) -> int:
     return value if isinstance(value, int) else 0
 
 
+_remembered = Remembered[GgufHeader](lambda header: header.data_offset >= REMEMBERED_FROM)
+
+
 def parse_gguf(file: RegularFile) -> GgufHeader:
-    """Read the header of an open file. See :func:`read_gguf`."""
+    """Read the header of an open file, or remember it. See :func:`read_gguf`."""
+    return _remembered.read(file, _parsed)
+
+
+def _parsed(file: RegularFile) -> GgufHeader:
     cursor = Cursor(file)
     version = _begin(cursor, file)
     tensor_count = _count(cursor, "tensors", _SMALLEST_TENSOR, MAX_TENSORS)

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from engine.admission.facts import Facts
 from engine.catalog.entry import CatalogEntry
-from engine.catalog.fingerprint import fingerprint, stamp
+from engine.catalog.fingerprint import fingerprint, model_files, stamp
+from engine.catalog.readahead import Readahead
 from engine.catalog.scan import Catalog, scan
 from engine.errors import Decision
 from engine.examiner import Examiner
@@ -84,6 +85,11 @@ class Quarters(Protocol):
         """The inodes, sizes and times of its files."""
         ...
 
+    async def warm(self, entry: CatalogEntry, options: LoadOptions, known: Known) -> None:
+        """Have a model's files read into memory as long as this is not cancelled, if it fits;
+        ``known`` need hold no standings. Nothing depends on it."""
+        ...
+
     async def examine(
         self,
         entry: CatalogEntry,
@@ -135,6 +141,20 @@ class OwnQuarters:
     async def stamp(self, entry: CatalogEntry) -> str:
         """The inodes, sizes and times of its files."""
         return await asyncio.to_thread(stamp, entry)
+
+    async def warm(self, entry: CatalogEntry, options: LoadOptions, known: Known) -> None:
+        """Have a model's files read into memory as long as this is not cancelled, if it fits."""
+        ahead = Readahead(entry.weight_bytes)
+
+        def work() -> None:
+            if self._examiner.fits(entry, options, known.facts()):
+                content, weights = model_files(entry)
+                ahead.ask((*content, *weights))
+
+        try:
+            await asyncio.to_thread(work)
+        finally:
+            ahead.stop()
 
     async def examine(
         self,

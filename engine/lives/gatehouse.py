@@ -1,10 +1,14 @@
 """Asks the gate about a model, on the model's own host, with what this engine knows."""
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
 from engine.face import LoadOptions
-from engine.fleet.quarters import Known, Standing, versions
+from engine.fleet.quarters import HostGone, Known, Standing, versions
 from engine.lives.model import Model
 from engine.services import Services
-from engine.types import Explanation
+from engine.types import Explanation, Readiness
 
 
 class Gatehouse:
@@ -27,6 +31,29 @@ class Gatehouse:
         known = self._known(model, taken)
         return await quarters.examine(model.entry, options, known, release=release, print_of=taken)
 
+    @contextlib.asynccontextmanager
+    async def warming(
+        self, model: Model, options: LoadOptions, *, release: bool
+    ) -> AsyncIterator[None]:
+        """Have the model's files read ahead while the gate works, unless it is quarantined.
+
+        Nobody waits for it, its failure is nobody's, and it ends with the gate's answer: what was
+        refused is read no further, and what was admitted its worker reads itself.
+        """
+        if model.readiness is Readiness.QUARANTINED and not release:
+            yield
+            return
+        task = asyncio.create_task(self._warm(model, options), name=f"warm-{model.id}")
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    async def _warm(self, model: Model, options: LoadOptions) -> None:
+        quarters = self._services.hosts.of(model).quarters
+        with contextlib.suppress(HostGone, OSError):
+            await quarters.warm(model.entry, options, self._room(model, {}))
+
     async def probe(self, model: Model, options: LoadOptions) -> tuple[Explanation, ...]:
         """Try every runtime that could run a model in a child, and ask the gate about each."""
         quarters = self._services.hosts.of(model).quarters
@@ -44,6 +71,10 @@ class Gatehouse:
                 quarantined=services.quarantine.decision(key, model.id),
                 verdict=services.registry.verdict(key),
             )
+        return self._room(model, standings)
+
+    def _room(self, model: Model, standings: Mapping[str, Standing]) -> Known:
+        host = self._services.hosts.of(model)
         view = host.budget.view()
         return Known(
             budget=host.budget.total,

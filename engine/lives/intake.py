@@ -48,9 +48,12 @@ class Intake:
         quarters = host.quarters
         await host.reclaim.settled()  # rather wait than refuse for what is about to be free
         runtime = quarters.runtimes.choose(entry, options.runtime)
-        taken = await quarters.fingerprint(entry)
-        explanation = await self._gatehouse.examine(model, options, release=release, print_of=taken)
-        stamped = await quarters.stamp(entry)
+        async with self._gatehouse.warming(model, options, release=release):
+            taken = await quarters.fingerprint(entry)
+            explanation = await self._gatehouse.examine(
+                model, options, release=release, print_of=taken
+            )
+            stamped = await quarters.stamp(entry)
         key = model.key_of(taken, runtime.version)
         decision, estimate = explanation.decision, explanation.estimate
         if decision is None and stopping():

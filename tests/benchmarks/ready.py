@@ -12,10 +12,8 @@ slots and threads.
 
 import asyncio
 import os
-import statistics
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,8 +21,10 @@ import psutil
 
 from engine import Backend, Engine, ModelView, Readiness
 from tests.benchmarks.peer import Peer, free_port
+from tests.benchmarks.report import Report, at_most
 from tests.benchmarks.starter_run import ACTOR, STARTERS, running, shown
 
+TAKES_S = 60
 BAR = 1.5
 ROUNDS = 7
 SLOTS, CONTEXT = 4, 4096
@@ -79,7 +79,7 @@ def phases(model: ModelView, began: float, ended: float) -> dict[str, float]:
     """What each part of a load took, in milliseconds; ``began`` and ``ended`` are Unix seconds."""
     reached = {step.target: step.at for step in model.transitions}
     canary = model.canary
-    steps = {f"  {step.name}": step.ms or 0.0 for step in canary.steps} if canary else {}
+    steps = {f"canary, {step.name}": step.ms or 0.0 for step in canary.steps} if canary else {}
     asked = reached[Readiness.CANARY_PENDING]
     proving = (reached[Readiness.ROUTABLE] - asked) * 1e3
     return {
@@ -142,38 +142,28 @@ async def measure(rounds: int) -> dict[str, Side]:
     return sides
 
 
-def spread(values: Sequence[float]) -> str:
-    """A median with its range."""
-    return f"{statistics.median(values):8.1f}  ({min(values):.1f} to {max(values):.1f})"
-
-
-def report(sides: dict[str, Side]) -> int:
-    """Print everything; returns 1 when the bar is missed."""
-    missed = 0
+def tell(report: Report, sides: dict[str, Side]) -> None:
+    """Tell everything."""
     for name, side in sides.items():
         if not side.ours:
             print(f"{name}: this system cannot drop a file from its cache, left out")
             continue
-        print(f"{name}, {len(side.ours)} rounds, milliseconds")
         for part, values in side.phases.items():
-            print(f"  {part:<14}{spread(values)}")
-        print(f"  {'routable':<14}{spread(side.ours)}")
-        if not side.theirs:
-            print("  llama-server: not here, left out")
-            continue
-        print(f"  {'llama-server':<14}{spread(side.theirs)}")
-        ratios = [mine / other for mine, other in zip(side.ours, side.theirs, strict=True)]
-        ratio = statistics.median(ratios)
-        told = f"bar {BAR}" if name == "warm" else "no bar"
-        print(f"  ratio {ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f}, {told})")
-        missed |= name == "warm" and ratio > BAR
-    return int(missed)
+            report.tell(f"{name}, {part}", values, "ms")
+        bar = at_most(BAR) if name == "warm" else None
+        if side.theirs:
+            what = f"load to routable, {name}"
+            report.tell(what, side.ours, "ms", side.theirs, "llama-server", bar=bar)
+        else:
+            report.tell(f"load to routable, {name}", side.ours, "ms")
+            print("llama-server: not here, left out")
 
 
 def main() -> int:
     """Measure, print, and return 1 when the bar is missed."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
-    return report(asyncio.run(measure(rounds)))
+    report = Report()
+    tell(report, asyncio.run(measure(int(sys.argv[1]) if sys.argv[1:] else ROUNDS)))
+    return report.status
 
 
 if __name__ == "__main__":
