@@ -8,7 +8,7 @@ import sys
 
 from engine.workers.entrance import command, path_for
 from engine.workers.exits import memory_kills
-from engine.workers.placement import Connection, Ending, Spawn, SpawnError
+from engine.workers.placement import Connection, Ending, Seat, Spawn, SpawnError
 
 STDERR_TAIL = 64 * 1024
 """Bytes of standard error kept as evidence."""
@@ -150,6 +150,7 @@ class LocalPlacement:
                 str(theirs.fileno()),
                 "--parent",
                 str(os.getpid()),
+                *_seated(spawn.seat),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=says,
@@ -165,6 +166,14 @@ class LocalPlacement:
             theirs.close()
             os.close(says)
         return LocalProcess(process, ours, stderr)
+
+
+def _seated(seat: Seat | None) -> list[str]:
+    """The arguments that tell a process its rank, as the child reads them."""
+    if seat is None:
+        return []
+    told = ["--rank", str(seat.rank), "--ranks", str(seat.ranks)]
+    return [*told, "--ring", ",".join(seat.ring)] if seat.ring else told
 
 
 async def _reader(descriptor: int) -> asyncio.StreamReader:
