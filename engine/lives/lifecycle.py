@@ -190,7 +190,8 @@ class Lifecycle:
     async def _attempt(self) -> Fault | None:
         """Load, prove and serve once; returns the fault that ended it, or None if quarantined."""
         model, services = self.model, self._services
-        spawn = Spawn(model.entry.backend, Path(model.runtime.python), model.runtime.name)
+        runtime, ranks = model.runtime, self.mission.estimate.ranks
+        spawn = Spawn(model.entry.backend, Path(runtime.python), runtime.name, ranks)
         # Durable before the worker is: if the machine goes down with it, this is how we know.
         intent = asyncio.ensure_future(
             asyncio.to_thread(services.intents.begin, model.id, model.key)

@@ -30,6 +30,7 @@ BLANK: dict[str, object] = {
     "idle_since": None,
     "tokens_per_second": None,
     "estimate": None,
+    "ranks": 1,
 }
 """View fields that mean nothing once a model is no longer live."""
 

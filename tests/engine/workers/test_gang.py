@@ -15,11 +15,12 @@ import pytest
 
 from engine.settings import Deadlines
 from engine.types import Backend
+from engine.workers.exits import WorkerExit
 from engine.workers.gang import GangPlacement
 from engine.workers.placement import Connection, Placement, Spawn, SpawnError
 from engine.workers.ports import Ports
 from engine.workers.process import LocalPlacement
-from engine.workers.protocol import Load, Loaded
+from engine.workers.protocol import Delta, Failed, Finished, Load, Loaded
 from engine.workers.supervisor import LoadFailed, Supervisor, WorkerDied
 from tests.worker_client import ask
 
@@ -94,18 +95,17 @@ async def test_three_processes_are_one_worker(start: Start, below: Watched, tmp_
     assert worker.pid == below.started[0].pid
     assert loaded.memory_bytes == 300_000_000  # of all of them
     answers = worker.generate(ask("a", max_tokens=3))
-    text, words = "", None
-    async with asyncio.timeout(PATIENCE_S):
-        while words is None or words.type != "finished":
-            words = await answers.get()  # type: ignore[assignment]
-            text += getattr(words, "text", "")
+    text, answer = "", await answers.get()
+    while not isinstance(answer, Finished | Failed | WorkerExit):
+        text += answer.text if isinstance(answer, Delta) else ""
+        answer = await answers.get()
     assert text == "It works."
     end = await worker.stop(5)
     assert (end.cause, end.status) == ("stopped", 0)
     assert not below.left
 
 
-@pytest.mark.parametrize("rank", (0, 1))
+@pytest.mark.parametrize("rank", [0, 1])
 async def test_one_rank_dead_is_the_worker_dead(
     rank: int, start: Start, below: Watched, tmp_path: Path
 ) -> None:
