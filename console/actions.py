@@ -230,10 +230,19 @@ async def rescan(app: "LmxApp", _: Selection) -> None:
 
 
 async def quit_(app: "LmxApp", selection: Selection) -> None:
-    """End; ask first while anything is live, naming models and requests."""
+    """End; ask first while anything is live, naming models and requests. What a console is
+    attached to goes on without it: only an answer that still comes is asked about."""
+    from console.modals.confirm import ConfirmDialog
     from console.modals.quit import QuitDialog
 
     snapshot = selection.snapshot
+    if app.attached:
+        if app.listening and not await ask(
+            app, ConfirmDialog("Leave?", ["An answer still comes; it would be cancelled."], "Leave")
+        ):
+            return
+        app.end()
+        return
     resting = (Readiness.UNLOADED, Readiness.QUARANTINED)
     live = [model.id for model in snapshot.models if model.readiness not in resting]
     relapsing = sum(model.probation and model.id in live for model in snapshot.models)

@@ -43,9 +43,11 @@ from engine import (
     EngineError,
     EngineFace,
     EngineSnapshot,
+    FaceMismatch,
     HomeTaken,
     HomeUnusable,
     Notice,
+    OutOfReach,
 )
 
 NOTHING = EngineSnapshot(version=-1, taken_at=0.0)
@@ -62,6 +64,7 @@ class LmxApp(App[None], inherit_bindings=False):
         keymap: Binding id to keys, from the settings.
         version: What the help calls this program.
         outlet: What the engine is reached through from outside; opened behind the first paint.
+        attached: Where the engine answers, if it runs in another process; it is left running then.
     """
 
     CSS_PATH = ["app.tcss", "screens/dashboard.tcss"]  # noqa: RUF012 - Textual's own declaration
@@ -92,6 +95,7 @@ class LmxApp(App[None], inherit_bindings=False):
         keymap: Mapping[str, str] | None = None,
         version: str = "",
         outlet: Outlet | None = None,
+        attached: str = "",
         hard_exit: Callable[[int], object] = os._exit,
     ) -> None:
         super().__init__(ansi_color=True if no_color else None)
@@ -99,6 +103,7 @@ class LmxApp(App[None], inherit_bindings=False):
         self.title = "Opta-LMX"
         self.engine = engine
         self.outlet = outlet
+        self.attached = attached
         self.actor = actor
         self.readonly = readonly
         self.clock = clock
@@ -143,8 +148,13 @@ class LmxApp(App[None], inherit_bindings=False):
         """Listen for the end, then start the engine behind the first paint."""
         self.departure.listen()
         self.pump.pull()
-        self.set_interval(self.pump.period_s, self.pump.pull, name="pump")
+        self.set_interval(self.pump.period_s, self._pull, name="pump")
         self.call_after_refresh(self._start)
+
+    def _pull(self) -> None:
+        self.pump.pull()
+        if self.pump.over:
+            self.exit(return_code=1, message=tidy(self.pump.over, limit=1000))
 
     def on_unmount(self) -> None:
         """Give the signals back."""
@@ -156,8 +166,8 @@ class LmxApp(App[None], inherit_bindings=False):
     async def _start_engine(self) -> None:
         try:
             await self.engine.start()
-        except (HomeTaken, HomeUnusable) as error:
-            self.exit(return_code=1, message=tidy(str(error)))
+        except (HomeTaken, HomeUnusable, FaceMismatch) as error:
+            self.exit(return_code=1, message=tidy(str(error), limit=1000))
             return
         except Exception as error:
             self.trouble = Notice(START, f"the engine did not start: {_plain(error)}", "error")
@@ -165,6 +175,17 @@ class LmxApp(App[None], inherit_bindings=False):
         self.pump.pull()
         if self.outlet is not None and self.trouble is None:
             await self.outlet.open()
+
+    @property
+    def known_as(self) -> str:
+        """Who acts here, as the engine's log has it: whoever comes through the API is named with
+        where from, which begins behind the last colon."""
+        return f"{self.actor}@api:" if self.attached else self.actor
+
+    @property
+    def listening(self) -> bool:
+        """Whether a test chat of this console is being answered."""
+        return any(getattr(screen, "listening", False) for screen in self.screen_stack)
 
     def end(self, *, hung_up: bool = False) -> None:
         """Stop the engine in order, then leave; see :meth:`Departure.stop`."""
@@ -182,7 +203,8 @@ class LmxApp(App[None], inherit_bindings=False):
         """How fresh the screen is."""
         pump = self.pump
         age = max(pump.age_s, pump.lateness_s)
-        return Pulse(age, pump.paused, self.readonly, pump.error, self.trouble is not None)
+        down = self.trouble is not None
+        return Pulse(age, pump.paused, self.readonly, pump.error, down, self.attached)
 
     def report(self, what: Decision | str, level: str = "", model_id: str = "") -> None:
         """Answer the operator on one line of the screen that asked, also behind a dialog.
@@ -239,6 +261,8 @@ class LmxApp(App[None], inherit_bindings=False):
             await work
         except EngineError as error:
             self.report(error.decision, model_id=model_id)
+        except OutOfReach as error:
+            self.report(str(error), "error", model_id)
         except Exception as error:
             self.report(f"that did not work: {_plain(error)}", "error", model_id)
         finally:
@@ -255,7 +279,8 @@ class LmxApp(App[None], inherit_bindings=False):
         """Leave with a sentence; Textual's own would print a traceback with every variable."""
         logs = Path(self.snapshot.home) / "logs" if self.snapshot.home else None
         error = self._exception or RuntimeError("unknown")
-        self.panic(Text(breakdown.record(error, logs, self.version)))
+        attached = bool(self.attached)
+        self.panic(Text(breakdown.record(error, logs, self.version, attached=attached)))
 
     def _type(self, key: events.Key) -> None:
         key.set_sender(self)  # above its sender a key stops: a dialog's would end there
@@ -330,7 +355,8 @@ class LmxApp(App[None], inherit_bindings=False):
     def copy(self, text: str) -> None:
         """Send text to the terminal's clipboard and to a file, and say so."""
         write = self._driver.write if self._driver is not None else None
-        home = Path(self.snapshot.home) if self.snapshot.home else None
+        # The home of an engine elsewhere is no folder here.
+        home = Path(self.snapshot.home) if self.snapshot.home and not self.attached else None
         self.report(copy_out(text, write, home, tmux=self.tmux))
 
     def command_picture(self) -> None:

@@ -10,14 +10,16 @@ FILE = "console-failure.txt"
 """The last one only: it is for a report, not a log."""
 
 
-def record(error: BaseException, logs: Path | None, version: str) -> str:
+def record(error: BaseException, logs: Path | None, version: str, *, attached: bool = False) -> str:
     """Keep what is known of ``error`` and say it in one sentence. Never raises.
 
     Args:
         logs: The folder for it; None where no home is known, and nothing is kept then.
+        attached: The engine is in another process, and goes on.
     """
     what = tidy(f"{type(error).__name__}: {error}", limit=200)
-    said = f"the console failed and has ended, its models with it: {what}"
+    took = "; the engine goes on" if attached else ", its models with it"
+    said = f"the console failed and has ended{took}: {what}"
     if logs is None:
         return said
     try:

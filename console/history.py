@@ -1,20 +1,6 @@
-"""What the registry holds beyond the newest rows of a snapshot, fetched off the event loop."""
+"""What the registry holds beyond the newest rows of a snapshot."""
 
-import asyncio
-
-from engine import EngineFace, RegistryRow
-
-
-async def rows_of(
-    engine: EngineFace, *, model_id: str | None = None, limit: int
-) -> tuple[RegistryRow, ...]:
-    """The newest rows, newest first, of one model or of all.
-
-    Raises:
-        EngineError: the engine is not open.
-    """
-    archive = engine.desk.archive()
-    return await asyncio.to_thread(archive.rows, model_id, limit=limit)
+from engine import RegistryRow
 
 
 def joined(

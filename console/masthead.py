@@ -59,7 +59,10 @@ def header_line(
             add(4, Cell(f"{text} unavailable", "warn"))
         elif runtime.version:
             add(5, Cell(text, "dim"))
-    if snapshot.api:
+    if pulse.attached:
+        where = tidy(pulse.attached, ascii_only=ascii_only, limit=60)
+        add(0, Cell("attached to ", "dim"), Cell(where, "name"))
+    elif snapshot.api:
         add(
             4, Cell("api ", "dim"), Cell(tidy(_near(snapshot.api), ascii_only=ascii_only, limit=30))
         )

@@ -19,6 +19,8 @@ class News:
     level: str = "info"
     model_id: str = ""
     where: str = DASHBOARD
+    actor: str = ""
+    """Who did it, where that was somebody at another console or through the API."""
 
 
 def say_decision(decision: Decision) -> str:
@@ -36,12 +38,20 @@ def answer_on(news: News | None, where: str, now: float) -> News | None:
     return news
 
 
-def headline(snapshot: EngineSnapshot, news: News | None, now: float) -> News | None:
-    """What the dashboard says: an answer gives way to the next event, and fades by itself."""
+def headline(
+    snapshot: EngineSnapshot, news: News | None, now: float, *, me: str = ""
+) -> News | None:
+    """What the dashboard says: an answer gives way to the next event, and fades by itself.
+
+    Args:
+        me: Who looks, as the log names them: what others did is told with their names.
+    """
     event = snapshot.events[-1] if snapshot.events else None
     if event is None:
         return news if news is not None and news.where == DASHBOARD else None
     answer = answer_on(news, DASHBOARD, now)
     if answer is not None and answer.ts >= event.ts:
         return answer
-    return News(event.ts, event.message, event.level, event.model_id)
+    own = event.actor.startswith(me) if me.endswith(":") else event.actor == me
+    actor = event.actor if "@" in event.actor and me and not own else ""
+    return News(event.ts, event.message, event.level, event.model_id, actor=actor)

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from console.line import tidy
-from engine import ApiTrouble, EngineFace, Settings, parse_address
+from engine import ApiFace, ApiTrouble, Settings, parse_address
 
 if TYPE_CHECKING:
     from engine import ApiServer
@@ -32,7 +32,7 @@ class ApiOutlet:
     """
 
     def __init__(
-        self, engine: EngineFace, settings: Settings, address: str, *, readonly: bool, version: str
+        self, engine: ApiFace, settings: Settings, address: str, *, readonly: bool, version: str
     ) -> None:
         self._engine = engine
         self._settings = settings

@@ -49,6 +49,8 @@ class Pulse:
     error: str = ""
     down: bool = False
     """Whether the engine could not be started."""
+    attached: str = ""
+    """Where the engine answers, if it runs in another process."""
 
     @property
     def stale(self) -> bool:

@@ -7,7 +7,7 @@ The engine publishes nothing to the screen: however many events it has, a pull c
 from collections.abc import Callable
 
 from console.presenter import STALE_S
-from engine import EngineFace, EngineSnapshot
+from engine import EngineFace, EngineSnapshot, FaceMismatch
 
 MAX_HZ = 5.0
 
@@ -37,6 +37,8 @@ class Pump:
         self.paused = False
         self.error = ""
         """What the last pull failed with, or empty."""
+        self.over = ""
+        """Why no pull will ever succeed again, or empty."""
         self.lateness_s = 0.0
         """How much later than due the last pull came: a busy event loop shows here."""
         self._pulled_at = monotonic()
@@ -45,7 +47,7 @@ class Pump:
 
     @property
     def age_s(self) -> float:
-        """Seconds since the engine last answered a pull."""
+        """Seconds since the engine was last heard of."""
         return max(self._monotonic() - self._pulled_at, 0.0)
 
     @property
@@ -66,11 +68,15 @@ class Pump:
         self._called_at = now
         try:
             snapshot = self._engine.snapshot()
+            silent = self._engine.silent_s()
+        except FaceMismatch as error:
+            self.over = self.error = str(error)
+            return False
         except Exception as error:
             self.error = f"{type(error).__name__}: {error}"
             return False
         self.error = ""
-        self._pulled_at = now
+        self._pulled_at = now - silent
         if self.paused:
             return False
         last = self._published

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from engine.engine import Engine
     from engine.errors import Code, Decision, EngineError
     from engine.face import (
+        ApiFace,
         Call,
         Chance,
         ChatDelta,
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
         ChatTurn,
         Desk,
         EngineFace,
+        FaceMismatch,
         Lane,
         LoadOptions,
+        OutOfReach,
     )
     from engine.home.home import HomeTaken, HomeUnusable, check_home, read_engine
     from engine.home.place import default_home
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from engine.lives.figures import PerformanceView
     from engine.memory import Memory
     from engine.registry import RegistryTrouble, Tally
+    from engine.remote.face import RemoteEngine
+    from engine.remote.link import Link
+    from engine.remote.watcher import check_face
     from engine.requests.manner import with_defaults
     from engine.settings import Settings, SettingsError, load_settings
     from engine.text import clean, clean_line
@@ -69,6 +75,7 @@ _ROOMS = {
     "engine.engine": ("Engine",),
     "engine.errors": ("Code", "Decision", "EngineError"),
     "engine.face": (
+        "ApiFace",
         "Call",
         "Chance",
         "ChatDelta",
@@ -78,14 +85,19 @@ _ROOMS = {
         "ChatTurn",
         "Desk",
         "EngineFace",
+        "FaceMismatch",
         "Lane",
         "LoadOptions",
+        "OutOfReach",
     ),
     "engine.lives.figures": ("PerformanceView",),
     "engine.home.home": ("HomeTaken", "HomeUnusable", "check_home", "read_engine"),
     "engine.http.server": ("ApiServer",),
     "engine.http.trouble": ("ApiMisconfigured", "ApiTrouble"),
     "engine.inspection": ("Inspection",),
+    "engine.remote.face": ("RemoteEngine",),
+    "engine.remote.link": ("Link",),
+    "engine.remote.watcher": ("check_face",),
     "engine.requests.manner": ("with_defaults",),
     "engine.memory": ("Memory",),
     "engine.home.place": ("default_home",),
@@ -123,6 +135,7 @@ _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Address",
+    "ApiFace",
     "ApiMisconfigured",
     "ApiServer",
     "ApiTrouble",
@@ -151,12 +164,14 @@ __all__ = [
     "Event",
     "Evidence",
     "Explanation",
+    "FaceMismatch",
     "HomeTaken",
     "HomeUnusable",
     "HostState",
     "HostView",
     "Inspection",
     "Lane",
+    "Link",
     "LoadOptions",
     "Memory",
     "MemoryEstimate",
@@ -164,12 +179,14 @@ __all__ = [
     "Merged",
     "ModelView",
     "Notice",
+    "OutOfReach",
     "Outcome",
     "PerformanceView",
     "QuarantineView",
     "Readiness",
     "RegistryRow",
     "RegistryTrouble",
+    "RemoteEngine",
     "RequestView",
     "RuntimeView",
     "Settings",
@@ -180,6 +197,7 @@ __all__ = [
     "Trial",
     "Trials",
     "Verified",
+    "check_face",
     "check_home",
     "clean",
     "clean_line",

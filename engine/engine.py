@@ -32,8 +32,7 @@ from engine.requests.question import asked
 from engine.requests.reception import Reception, Request
 from engine.settings import Settings, load_settings
 from engine.trials.retrial import Retrial
-from engine.types import EngineSnapshot, Event, Explanation, Readiness
-from engine.workers.gang import GangPlacement
+from engine.types import EngineSnapshot, Event, Explanation, Readiness, RegistryRow
 from engine.workers.placement import Placement
 from engine.workers.process import LocalPlacement
 
@@ -106,7 +105,7 @@ class Engine:
             self._board,
             clock=self._clock,
             new_id=self._new_id,
-            placement=GangPlacement(self._placement or LocalPlacement()),
+            placement=self._placement or LocalPlacement(),
             machine=self._machine,
             lives=self._lives,
             retire=lambda model_id: self._spawn(self.unload(model_id, actor="idle timeout")),
@@ -178,6 +177,14 @@ class Engine:
     def events(self, after: int = 0) -> tuple[Event, ...]:
         """Events still in memory with a sequence above ``after``, oldest first."""
         return self._rooms.services.events.after(after) if self._opened else ()
+
+    def silent_s(self) -> float:
+        """0: it is in this process."""
+        return 0.0
+
+    async def rows(self, model_id: str | None = None, *, limit: int) -> tuple[RegistryRow, ...]:
+        """The registry's newest rows, newest first; read off the event loop."""
+        return await asyncio.to_thread(self.desk.archive().rows, model_id, limit=limit)
 
     async def rescan(self) -> None:
         """Look at the disk again; what is live keeps its row."""

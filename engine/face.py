@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from engine.errors import Decision
 from engine.lives.figures import PerformanceView
-from engine.types import Backend, EngineSnapshot, Event, Explanation
+from engine.types import Backend, EngineSnapshot, Event, Explanation, RegistryRow
 
 if TYPE_CHECKING:
     from engine.ledger.archive import Archive
@@ -27,8 +27,6 @@ class LoadOptions:
     keep_alive_s: float | None = None
     allow_unsupported_runtime: bool = False
     reserve_gb: float | None = None
-    ranks: int | None = None
-    """Processes to split an MLX model among."""
     unattended: bool = False
     """Nobody watches: a model that took the machine down, or whose backend version is suspect, is
     left to an operator."""
@@ -193,18 +191,22 @@ class Desk(Protocol):
         ...
 
 
+class OutOfReach(Exception):
+    """An engine in another process could not be asked, or went away before it had answered; the
+    message says so for people."""
+
+
+class FaceMismatch(Exception):
+    """Console and engine do not understand each other; says which is which and what to do."""
+
+
 class EngineFace(Protocol):
-    """Everything a console may ask of an engine.
+    """Everything a console may ask of an engine, whether it lives in this process or in another.
 
     ``actor`` is who asks (``user@ssh-client``). ``expect`` is the ``ModelView.version`` the action
     was decided on; if the model has moved since, the action is refused with ``conflict``.
     Every refusal is an EngineError with its Decision.
     """
-
-    @property
-    def desk(self) -> Desk:
-        """Where the API reports."""
-        ...
 
     async def start(self) -> None:
         """Take the home, read what is known, find the models. Raises HomeTaken."""
@@ -216,6 +218,11 @@ class EngineFace(Protocol):
 
     def snapshot(self) -> EngineSnapshot:
         """The state as of now; cheap, and the same object while nothing changed."""
+        ...
+
+    def silent_s(self) -> float:
+        """For how long the engine should have been heard of and was not, in seconds; 0 for one in
+        this process."""
         ...
 
     async def explain(self, model_id: str, options: LoadOptions = ...) -> Explanation:
@@ -310,18 +317,6 @@ class EngineFace(Protocol):
         """
         ...
 
-    def resolve(self, name: str) -> str:
-        """The id of the model that answers to a name, an alias or ``provider/model``.
-
-        Raises:
-            EngineError: ``model_not_found``.
-        """
-        ...
-
-    def why_not(self, model_id: str) -> Decision | None:
-        """Why a model of the catalog may not be asked now; None when it may."""
-        ...
-
     async def cancel(self, request_id: str, *, actor: str) -> None:
         """Cancel one request in flight."""
         ...
@@ -332,4 +327,33 @@ class EngineFace(Protocol):
 
     def events(self, after: int = 0) -> tuple[Event, ...]:
         """Events still in memory with a sequence above ``after``, oldest first."""
+        ...
+
+    async def rows(self, model_id: str | None = None, *, limit: int) -> tuple[RegistryRow, ...]:
+        """The registry's newest rows, newest first, of one model or of all.
+
+        Raises:
+            EngineError: the engine is not open.
+        """
+        ...
+
+
+class ApiFace(EngineFace, Protocol):
+    """What the API in front of an engine needs besides; it is always in the engine's process."""
+
+    @property
+    def desk(self) -> Desk:
+        """Where the API reports."""
+        ...
+
+    def resolve(self, name: str) -> str:
+        """The id of the model that answers to a name, an alias or ``provider/model``.
+
+        Raises:
+            EngineError: ``model_not_found``.
+        """
+        ...
+
+    def why_not(self, model_id: str) -> Decision | None:
+        """Why a model of the catalog may not be asked now; None when it may."""
         ...

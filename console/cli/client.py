@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -49,7 +50,7 @@ def asked(options: argparse.Namespace, work: Callable[[], int]) -> int:
     except NoEngine as error:
         return complain(shown(str(error)), NO_ENGINE)
     except Refused as error:
-        return _refuse(error, as_json=options.json)
+        return _refuse(error, as_json=getattr(options, "json", False))
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -190,10 +191,20 @@ def find_engine(url: str | None) -> Client:
         NoEngine: none is named, or the one of this home has no API.
     """
     if given := url or os.environ.get("LMX_URL"):
-        return _elsewhere(given)
-    from engine import default_home, read_engine
+        return engine_elsewhere(given)
+    from engine import default_home
 
-    home = default_home()
+    return engine_of(default_home())
+
+
+def engine_of(home: Path) -> Client:
+    """The engine of a home of this machine.
+
+    Raises:
+        NoEngine: there is none, or it has no API.
+    """
+    from engine import read_engine
+
     about = read_engine(home / "engine.json")
     if about is None:
         raise NoEngine(f"no engine runs in {home}; start `lmx` or `lmx serve`, or name one: --url")
@@ -208,9 +219,13 @@ def find_engine(url: str | None) -> Client:
     return Client(f"http://{_reachable(address)}", keys)
 
 
-def _elsewhere(url: str) -> Client:
+def engine_elsewhere(url: str) -> Client:
     """An engine that was named. It gets the keys of the environment only: a home's own keys are
-    for that home's engine."""
+    for that home's engine.
+
+    Raises:
+        NoEngine: this is no address.
+    """
     if "//" not in url:
         url = f"http://{url}"
     try:

@@ -1,9 +1,11 @@
 """``lmx`` without a command: the console itself. The only place that imports Textual."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from console.cli import attach
 from console.cli.answer import DONE, REFUSED, USAGE, complain
+from console.cli.client import NoEngine
 from console.cli.release import program_version
 from console.cli.serve import address
 
@@ -21,6 +23,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--api", metavar="HOST:PORT", type=address, help="where the API answers")
     parser.add_argument("--no-api", action="store_true", help="no API")
+    attach.add_to(parser)
     parser.set_defaults(run=run)
 
 
@@ -28,7 +31,7 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
     """Open the console; returns the exit code."""
     from console.keymap import complaint
     from console.terminal import read_terminal
-    from engine import Engine, HomeTaken, HomeUnusable, check_home
+    from engine import Engine, FaceMismatch, HomeTaken, HomeUnusable
 
     if wrong := complaint(settings.keymap):
         return complain(wrong, USAGE)
@@ -37,32 +40,59 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
         why = "TERM is dumb" if terminal.tty else "this is no terminal"
         return complain(f"the console needs a terminal, and {why}; try `lmx models`", USAGE)
     try:
-        check_home(settings.home)
-    except (HomeTaken, HomeUnusable) as error:
+        found = _to_attach_to(settings, options)
+    except (HomeTaken, HomeUnusable, FaceMismatch) as error:
         return complain(str(error), REFUSED)
 
     from console.app import LmxApp
     from console.outlet import ApiOutlet
 
-    # Who only looks does not load either.
-    engine = Engine(settings.without_preload() if options.readonly else settings)
-    outlet = None
-    if (where := options.api or settings.api) and not options.no_api:
-        outlet = ApiOutlet(
-            engine, settings, where, readonly=options.readonly, version=program_version()
-        )
-    app = LmxApp(
-        engine=engine,
-        outlet=outlet,
-        actor=terminal.actor,
-        readonly=options.readonly,
-        theme=options.theme or settings.theme or ("ansi" if terminal.few_colours else None),
-        ascii_only=options.ascii or terminal.ascii_only,
-        no_color=terminal.no_color,
-        tmux=terminal.tmux,
-        refresh_hz=settings.refresh_hz,
-        keymap=settings.keymap,
-        version=program_version(),
-    )
+    looks: dict[str, Any] = {
+        "actor": terminal.actor,
+        "theme": options.theme or settings.theme or ("ansi" if terminal.few_colours else None),
+        "ascii_only": options.ascii or terminal.ascii_only,
+        "no_color": terminal.no_color,
+        "tmux": terminal.tmux,
+        "refresh_hz": settings.refresh_hz,
+        "keymap": settings.keymap,
+        "version": program_version(),
+    }
+    if found is not None:
+        face = found.face(terminal.actor)
+        readonly = options.readonly or bool(found.status.get("readonly"))
+        app = LmxApp(engine=face, attached=found.name, clock=face.clock, readonly=readonly, **looks)
+    else:
+        # Who only looks does not load either.
+        engine = Engine(settings.without_preload() if options.readonly else settings)
+        outlet = None
+        if (where := options.api or settings.api) and not options.no_api:
+            outlet = ApiOutlet(
+                engine, settings, where, readonly=options.readonly, version=program_version()
+            )
+        app = LmxApp(engine=engine, outlet=outlet, readonly=options.readonly, **looks)
     app.run(mouse=terminal.mouse if options.mouse is None else options.mouse)
     return app.return_code or DONE
+
+
+def _to_attach_to(settings: "Settings", options: argparse.Namespace) -> "attach.Found | None":
+    """The engine that was named, else the one that runs here; None where none does.
+
+    Raises:
+        HomeTaken: one runs here, and has no API or was not asked for.
+        HomeUnusable: the home cannot be one.
+        NoEngine, Refused, FaceMismatch: it cannot be attached to.
+    """
+    from engine import HomeTaken, check_home
+
+    if options.attach:
+        return attach.named(options.attach, options.key_file)
+    try:
+        check_home(settings.home)
+    except HomeTaken as taken:
+        if options.api or options.no_api:
+            raise  # another API was wished for than the one that runs
+        try:
+            return attach.running(settings.home, options.key_file)
+        except NoEngine as error:
+            raise HomeTaken(f"{taken}; it cannot be attached to: {error}") from error
+    return None

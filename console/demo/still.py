@@ -80,10 +80,10 @@ class StillEngine:
             self._seen, self._shown = seen, replace(self._still(seen), host=HOST)
         return self._shown
 
-    @property
-    def desk(self) -> "StillDesk":
-        """The engine's desk, its registry stilled like the snapshot's."""
-        return StillDesk(self._face.desk, self._still)
+    async def rows(self, model_id: str | None = None, *, limit: int) -> tuple[RegistryRow, ...]:
+        """The registry's rows, stilled like the snapshot's."""
+        found: tuple[RegistryRow, ...] = self._still(await self._face.rows(model_id, limit=limit))
+        return found
 
     async def explain(self, model_id: str, options: LoadOptions | None = None) -> Explanation:
         """The gate's answer, with the folder's name stilled."""
@@ -128,26 +128,6 @@ class StillEngine:
             return value
         changes = {f.name: self._still(getattr(value, f.name)) for f in fields(value) if f.init}
         return _stilled(replace(value, **changes))
-
-
-class StillDesk:
-    """Passes everything on; the rows of its archive are stilled."""
-
-    def __init__(self, desk: Any, still: Callable[[Any], Any]) -> None:
-        self._desk = desk
-        self._still = still
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._desk, name)
-
-    def archive(self) -> "StillDesk":
-        """The registry's reader."""
-        return StillDesk(self._desk.archive(), self._still)
-
-    def rows(self, *arguments: Any, **options: Any) -> tuple[RegistryRow, ...]:
-        """The archive's rows."""
-        found: tuple[RegistryRow, ...] = self._still(self._desk.rows(*arguments, **options))
-        return found
 
 
 class StillStream:

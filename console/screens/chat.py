@@ -22,7 +22,7 @@ from console.screens.prompt import PromptScreen
 from console.status import state_text
 from console.widgets.footer import FooterLine
 from console.widgets.header import HeaderLine
-from engine import ChatDelta, ChatEnd, ChatStream, EngineError
+from engine import ChatDelta, ChatEnd, ChatStream, EngineError, OutOfReach
 
 if TYPE_CHECKING:
     from console.app import LmxApp
@@ -112,6 +112,11 @@ class ChatScreen(Page):
     def conversation(self) -> Conversation:
         """What was said so far."""
         return conversation_with(self.lmx, self.target_id or "")
+
+    @property
+    def listening(self) -> bool:
+        """Whether an answer still comes."""
+        return self.conversation.running is not None
 
     @property
     def back_word(self) -> str:
@@ -207,6 +212,8 @@ class ChatScreen(Page):
         except asyncio.CancelledError:
             exchange.finish(ChatEnd("cancelled"))
             raise
+        except OutOfReach as error:
+            exchange.trouble = f"the answer broke off: {error}"
         except Exception as error:
             exchange.trouble = f"the answer broke off: {type(error).__name__}: {error}"
         finally:

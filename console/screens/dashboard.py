@@ -23,7 +23,6 @@ from console.presenter import (
     simulated_ids,
     visible,
 )
-from console.remnants import drop_watchers, share_backgrounds
 from console.widgets.canary import CanaryPanel
 from console.widgets.event_line import EventLine, NoteLines
 from console.widgets.filter import FilterBar
@@ -55,7 +54,6 @@ class DashboardScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        share_backgrounds()
         self.target_id: str | None = None
         self._filter = ""
         self._sort = SORTS[0]
@@ -135,11 +133,12 @@ class DashboardScreen(Screen[None]):
         banner = self.query_one(NoticeLines)
         banner.styles.height = len(notices)
         banner.show(notices)
-        news = headline(snapshot, app.news, now)
+        news = headline(snapshot, app.news, now, me=app.known_as)
         if news is not None:
             line = event_line(
                 *(news.ts, news.model_id, news.message, news.level, width, now, app.glyphs),
                 simulated=news.model_id in simulated_ids(snapshot),
+                actor=news.actor,
             )
             self.query_one(EventLine).show((line,))
         # Behind a dialog, too: the size may change there.
@@ -173,7 +172,6 @@ class DashboardScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Back in front: everything may have changed."""
-        drop_watchers(self.app)
         self.redraw()
 
     @property

@@ -8,11 +8,10 @@ from textual.binding import Binding, BindingType
 from console.bindings import bindings_for
 from console.commands import DETAIL
 from console.dossier import Papers, dossier_of
-from console.history import rows_of
 from console.line import Cell, Line, shorten, tidy
 from console.screens.page import MOVES, Drawing, Page
 from console.status import SIMULATED
-from engine import Decision, EngineError, Explanation, ModelView, RegistryRow
+from engine import Decision, EngineError, Explanation, ModelView, OutOfReach, RegistryRow
 
 HISTORY = 20
 """Rows of the registry told of one model; ``R`` and a filter show more."""
@@ -71,8 +70,8 @@ class DetailScreen(Page):
     async def _read(self) -> None:
         model_id, engine = self.target_id or "", self.lmx.engine
         try:
-            self._history = await rows_of(engine, model_id=model_id, limit=HISTORY)
-        except EngineError:
+            self._history = await engine.rows(model_id, limit=HISTORY)
+        except (EngineError, OutOfReach):
             rows = self.lmx.snapshot.registry
             self._history = tuple(row for row in rows if row.model_id == model_id)[:HISTORY]
         self.redraw()

@@ -7,12 +7,12 @@ from textual.binding import BindingType
 
 from console.bindings import bindings_for
 from console.commands import REGISTRY
-from console.history import joined, rows_of
+from console.history import joined
 from console.line import DrawnLines, Line
 from console.panels import registry_heading, registry_lines
 from console.screens.listing import Listing
 from console.screens.page import MOVES
-from engine import EngineError, RegistryRow
+from engine import EngineError, OutOfReach, RegistryRow
 
 ORDERS = ("time", "model", "outcome")
 HELD = 5_000
@@ -47,8 +47,8 @@ class RegistryScreen(Listing):
 
     async def _take(self) -> None:
         try:
-            self._held = await rows_of(self.lmx.engine, limit=HELD)
-        except EngineError:
+            self._held = await self.lmx.engine.rows(limit=HELD)
+        except (EngineError, OutOfReach):
             self._held = self.lmx.snapshot.registry
         finally:
             self._fetching = False

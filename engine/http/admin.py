@@ -69,7 +69,7 @@ def router(house: House) -> APIRouter:
         refuses, 409 `model_canary_failed` when it does not prove itself, 502 or 504 when its
         worker dies or does not come to an end.
         """
-        _check_backend(_view(house, body.model_id), body.backend)
+        _check_backend(viewed(house, body.model_id), body.backend)
         work = engine.load(
             body.model_id,
             body.options(),
@@ -123,7 +123,7 @@ def router(house: House) -> APIRouter:
         if body.runtime is not None:
             raise EngineError(_only_with_load())
         await engine.canary(body.model_id, actor=actor, expect=body.expect)
-        view = _view(house, body.model_id)
+        view = viewed(house, body.model_id)
         if view.readiness is not Readiness.ROUTABLE:
             raise EngineError(_not_proved(view))
         return AdminCanaryResponse(model_id=view.id, passed=True, canary=view.canary)
@@ -131,7 +131,7 @@ def router(house: House) -> APIRouter:
     @rooms.post("/explain")
     async def explain(body: ExplainRequest) -> AdminExplanation:
         """Ask the gate about a model, without loading it. Answers 200 also when it refuses."""
-        view = _view(house, body.model_id, paths=True)
+        view = viewed(house, body.model_id, paths=True)
         _check_backend(view, body.backend)
         return AdminExplanation.of(await engine.explain(view.id, body.options()))
 
@@ -139,7 +139,7 @@ def router(house: House) -> APIRouter:
     async def probe(body: ExplainRequest) -> AdminProbeResponse:
         """Try every runtime that could run a model in a child process, and ask the gate about
         each. Loads no weights; takes seconds."""
-        view = _view(house, body.model_id, paths=True)
+        view = viewed(house, body.model_id, paths=True)
         _check_backend(view, body.backend)
         found = [AdminCandidate.of(e) for e in await engine.desk.probe(view.id, body.options())]
         fit = next((c.runtime for c in found if c.outcome == "pass"), None)
@@ -148,7 +148,7 @@ def router(house: House) -> APIRouter:
     @rooms.get("/{model_id:path}/performance")
     async def performance(model_id: str) -> AdminModelPerformanceResponse:
         """What a model has done since the engine started."""
-        view = _view(house, model_id)
+        view = viewed(house, model_id)
         canary = view.canary
         return AdminModelPerformanceResponse(
             model_id=view.id,
@@ -172,7 +172,7 @@ def detail_router(house: House) -> APIRouter:
     @rooms.get("/{model_id:path}")
     async def detail(model_id: str) -> AdminModelDetail:
         """One model of the catalog."""
-        return AdminModelDetail.of(_view(house, model_id))
+        return AdminModelDetail.of(viewed(house, model_id))
 
     return rooms
 
@@ -192,13 +192,13 @@ async def _done(
 def _answer(
     house: House, model_id: str, response: Response, *, accepted: bool
 ) -> AdminActionResponse:
-    detail = AdminModelDetail.of(_view(house, model_id))
+    detail = AdminModelDetail.of(viewed(house, model_id))
     if accepted and detail.readiness.state is not Readiness.ROUTABLE:
         response.status_code = ACCEPTED
     return AdminActionResponse(model_id=detail.id, readiness=detail.readiness, model=detail)
 
 
-def _view(house: House, name: str, *, paths: bool = False) -> ModelView:
+def viewed(house: House, name: str, *, paths: bool = False) -> ModelView:
     """The model of this id.
 
     Args:
@@ -263,7 +263,7 @@ def _only_with_load() -> Decision:
 
 
 async def _trial(house: House, body: CanaryRequest, actor: str) -> AdminCanaryResponse:
-    view = _view(house, body.model_id)
+    view = viewed(house, body.model_id)
     if body.expect not in (None, view.version):
         raise EngineError(
             refuse(
@@ -283,7 +283,7 @@ async def _trial(house: House, body: CanaryRequest, actor: str) -> AdminCanaryRe
         slower_factor=house.settings.canary.slower_factor,
     )
     trial = await trials.prove(body.model_id)
-    view = _view(house, body.model_id)
+    view = viewed(house, body.model_id)
     row = {"model": trial.model_id} | {
         name: getattr(trial, name) for name in AdminTrial.model_fields if name != "model"
     }

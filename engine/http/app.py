@@ -4,12 +4,13 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from engine.address import Address, parse_address
-from engine.face import EngineFace
-from engine.http import admin, faults, feed, health, office, openai
+from engine.face import ApiFace
+from engine.http import admin, faults, feed, health, office, openai, proving, watch
 from engine.http.guard import Guard
 from engine.http.house import House
 from engine.http.keys import Keys
 from engine.http.metrics import Metrics
+from engine.http.once import Once
 from engine.http.refusal import ErrorBody
 from engine.settings import Settings
 
@@ -22,7 +23,7 @@ registry.
 
 
 def make_app(
-    engine: EngineFace,
+    engine: ApiFace,
     settings: Settings,
     keys: Keys,
     *,
@@ -49,13 +50,14 @@ def make_app(
     )
     app.state.house = house
     faults.install(app)
-    for room in (health, office, feed, admin):
+    for room in (health, office, feed, watch, proving, admin):
         app.include_router(room.router(house))
     app.include_router(admin.detail_router(house))
     for router in openai.routers(house):
         app.include_router(router)
     # The last one added is the first one asked.
     app.add_middleware(faults.Faults, desk=engine.desk)
+    app.add_middleware(Once, boot=house.boot)
     if settings.allowed_origins:
         app.add_middleware(
             CORSMiddleware,

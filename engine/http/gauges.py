@@ -8,7 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from engine.face import EngineFace
+from engine.face import ApiFace
 from engine.types import EngineSnapshot, ModelView, Readiness
 
 PHASES = ("queued", "prefill", "decode")
@@ -21,7 +21,7 @@ class Gauges(Collector):
         most: Models with figures of their own; those that are loaded come first.
     """
 
-    def __init__(self, engine: EngineFace, most: int) -> None:
+    def __init__(self, engine: ApiFace, most: int) -> None:
         self._engine = engine
         self._most = most
 

@@ -21,7 +21,9 @@ from engine.text import clean_line
 _OPEN = frozenset({"/livez", "/readyz", "/healthz", "/docs", "/openapi.json"})
 """Needs no key: says whether it lives, and what may be asked."""
 _LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
-_HARMLESS_POSTS = frozenset({"/admin/models/explain", "/admin/models/probe"})
+_HARMLESS_POSTS = frozenset(
+    f"/admin/models/{name}" for name in ("explain", "explanation", "probe", "render")
+)
 
 
 class BindRefused(ApiMisconfigured):
@@ -174,6 +176,8 @@ class Guard:
             shown, where = (headers.get("x-api-key"), bearer), "X-API-Key"
         if key is None or any(same(candidate, key) for candidate in shown):
             return
+        if self._keys.admin is not None and same(headers.get("x-admin-key"), self._keys.admin):
+            return  # whoever may administer may ask
         raise EngineError(
             refuse(
                 Code.UNAUTHORIZED,

@@ -1,10 +1,11 @@
 """What every room of the API shares."""
 
 import asyncio
+import uuid
 from dataclasses import dataclass, field
 
 from engine.address import Address
-from engine.face import EngineFace
+from engine.face import ApiFace
 from engine.http.keys import Keys
 from engine.http.metrics import Metrics
 from engine.settings import Settings
@@ -17,7 +18,7 @@ class House:
     ``ending`` is set when the server stops: whoever streams without an end of its own ends then.
     """
 
-    engine: EngineFace
+    engine: ApiFace
     settings: Settings
     keys: Keys
     address: Address
@@ -25,4 +26,6 @@ class House:
     metrics: Metrics
     version: str
     """Of this program."""
+    boot: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    """This life of the engine: versions and keys of actions mean nothing in another."""
     ending: asyncio.Event = field(default_factory=asyncio.Event)

@@ -3,7 +3,7 @@
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 
-from engine.face import ChatEnd, EngineFace
+from engine.face import ApiFace, ChatEnd
 from engine.http.gauges import Gauges
 
 MODELS_NAMED = 200
@@ -18,7 +18,7 @@ _BETWEEN_TOKENS_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 5)
 class Metrics:
     """What ``/metrics`` shows. Handlers tell it of every request's end."""
 
-    def __init__(self, engine: EngineFace) -> None:
+    def __init__(self, engine: ApiFace) -> None:
         self._engine = engine
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(Gauges(engine, MODELS_NAMED))

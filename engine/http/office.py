@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query, Request, Response
 
+from engine.delta import PROTOCOL
 from engine.errors import Code, EngineError, refuse
 from engine.http.caller import actor_of
 from engine.http.health import by_state, unready
@@ -41,6 +42,8 @@ def router(house: House) -> APIRouter:
         why = unready(house)
         return AdminStatus(
             version=house.version,
+            face=PROTOCOL,
+            boot=house.boot,
             started=snapshot.started,
             stopping=snapshot.stopping,
             ready=not why,
@@ -104,8 +107,9 @@ def router(house: House) -> APIRouter:
         outcome: Literal["pass", "fail"] | None = None,
         since_ts: Annotated[float | None, Query(allow_inf_nan=False)] = None,
         limit: Annotated[int, Query(ge=0, le=ROWS_MAX)] = ROWS,
+        summary: bool = True,
     ) -> AdminCompatibility:
-        """What passed and failed on this host, newest first."""
+        """What passed and failed on this host, newest first; `summary=false` counts no models."""
 
         def work() -> AdminCompatibility:
             archive = engine.desk.archive()
@@ -115,7 +119,7 @@ def router(house: House) -> APIRouter:
                 rows=list(archive.rows(*asked, limit)),
                 summary={
                     name: AdminTally.of(tally)
-                    for name, tally in archive.summary().items()
+                    for name, tally in (archive.summary() if summary else {}).items()
                     if model_id in (None, name)
                 },
             )

@@ -94,6 +94,9 @@ class AdminStatus(BaseModel):
     """How the engine is."""
 
     version: str
+    face: int
+    """What a console must speak to attach."""
+    boot: str
     started: bool
     stopping: bool
     ready: bool

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from engine.address import Address
-from engine.face import EngineFace
+from engine.face import ApiFace
 from engine.http.app import make_app
 from engine.http.connection import Connection
 from engine.http.guard import check_bind
@@ -43,7 +43,7 @@ class ApiServer:
 
     def __init__(
         self,
-        engine: EngineFace,
+        engine: ApiFace,
         settings: Settings,
         address: Address,
         *,

@@ -95,7 +95,6 @@ class Aftermath:
             "engine",
             context=mission.context,
             estimate=mission.estimate,
-            ranks=mission.estimate.ranks,
             override=mission.override,
             probation=mission.release,
         )

@@ -32,9 +32,8 @@ class Spares:
         return await Supervisor.start(self._placement, spawn, self._deadlines)
 
     def prepare(self, spawn: Spawn) -> None:
-        """Have a spare of this kind ready soon. Does nothing when one waits already, and for a
-        worker of several processes: too much would stand idle for a load that is rare."""
-        if not self._keep or self._closed or spawn in self._waiting or spawn.ranks > 1:
+        """Have a spare of this kind ready soon. Does nothing when one waits already."""
+        if not self._keep or self._closed or spawn in self._waiting:
             return
         task = asyncio.create_task(self._fill(spawn), name=f"spare-{spawn.runtime}")
         self._filling.add(task)

@@ -320,15 +320,13 @@ class Supervisor:
         ending = await exited
         status = ending.status
         tail = read_tail(await self._connection.stderr_tail())
-        tear = self._tear if status >= 0 else ""
-        killed_for = self._killed_for or ending.reason or tear
+        killed_for = self._killed_for or (self._tear if status >= 0 else "")
         unexplained = status == -signal.SIGKILL and not killed_for
         return WorkerExit(
             at=time.time(),
             status=status,
             stderr_tail=tail,
             killed_for=killed_for,
-            part=ending.part if killed_for != STOPPED else "",
             out_of_memory=unexplained and ending.memory_killer,
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine import (
     Archive,
+    Backend,
     ChatDelta,
     ChatEnd,
     ChatOptions,
@@ -301,6 +302,12 @@ class ScriptedEngine:
     async def rescan(self) -> None:
         self._note("rescan")
 
+    def silent_s(self) -> float:
+        return 0.0
+
+    async def rows(self, model_id: str | None = None, *, limit: int) -> tuple[RegistryRow, ...]:
+        return self.desk.archive().rows(model_id, limit=limit)
+
     def events(self, after: int = 0) -> tuple[Event, ...]:
         return tuple(event for event in self._snapshot.events if event.seq > after)
 
@@ -315,8 +322,8 @@ def snapshot_of(*models: Any, **fields: Any) -> EngineSnapshot:
         "models": tuple(models),
         "memory": MemoryView(512 * GB, reserved, reserved, 512 * GB - reserved),
         "runtimes": (
-            RuntimeView("installed", "mlx", "mlx-lm 0.32.2, mlx 0.32.4"),  # type: ignore[arg-type]
-            RuntimeView("installed", "gguf", "llama.cpp 0.3.36"),  # type: ignore[arg-type]
+            RuntimeView("installed", Backend.MLX, "mlx-lm 0.32.2, mlx 0.32.4"),
+            RuntimeView("installed", Backend.GGUF, "llama.cpp 0.3.36"),
         ),
         "host": "mono512",
         "api": ":1234",

@@ -26,12 +26,15 @@ class Asker:
 
     client: str
     lane: Lane
+    trusted: bool = False
+    """An operator's own test."""
 
     @classmethod
-    def of(cls, request: Request, user: str | None) -> "Asker":
+    def of(cls, request: Request, user: str | None, *, trusted: bool = False) -> "Asker":
         """Read the headers. Raises EngineError (``invalid_header``)."""
         address = request.client.host if request.client else ""
-        return cls(client_of(request.headers, user, address), lane_of(request.headers))
+        client = client_of(request.headers, user, address)
+        return cls(client, lane_of(request.headers), trusted)
 
 
 def ask(house: House, name: str, asker: Asker, translate: Translate) -> Feed:
@@ -104,6 +107,7 @@ async def _stream(house: House, view: ModelView, wish: Wish, asker: Asker) -> Ch
         client=asker.client,
         prompt=wish.prompt,
         lane=asker.lane,
+        trusted=asker.trusted,
     )
 
 

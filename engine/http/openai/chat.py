@@ -17,7 +17,8 @@ from engine.http.openai.asking import Asker, ask
 from engine.http.openai.bodies import ChatBody, refuse_unsupported
 from engine.http.openai.choice import Choice, usage
 from engine.http.openai.feed import Feed
-from engine.http.openai.reply import DONE, STREAMED, event, streamed, whole
+from engine.http.openai.raw import RawChunks, trusted, wanted
+from engine.http.openai.reply import DONE, STREAMED, event, relayed, streamed, whole
 from engine.http.openai.translation import Wish, chat_wish
 from engine.http.refusal import error_body
 from engine.types import ModelView
@@ -35,8 +36,12 @@ def router(house: House) -> APIRouter:
         def wishes(view: ModelView) -> Sequence[Wish]:
             return several(chat_wish(body, view), body.n or 1)
 
-        feed = ask(house, body.model, Asker.of(request, body.user), wishes)
+        asker = Asker.of(request, body.user, trusted=trusted(house, request.headers))
+        feed = ask(house, body.model, asker, wishes)
         identity = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time())}
+        if body.stream and wanted(request.headers):
+            chunks = RawChunks(feed, identity)
+            return await relayed(feed, chunks, chunks.open)
         if body.stream:
             return await streamed(feed, _Chunks(feed, body, identity))
         return await whole(

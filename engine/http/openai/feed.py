@@ -53,6 +53,7 @@ class Feed:
         self._closed = False
         self._spoke = time.monotonic()
         self._open = 1
+        self._began = asyncio.Event()
         self._task = asyncio.create_task(self._run(opening))
         self._heart = asyncio.get_running_loop().call_later(HEARTBEAT_S, self._beat)
 
@@ -73,6 +74,16 @@ class Feed:
         if (decision := self._refusal_ahead()) is not None:
             self.close()
             raise EngineError(decision)
+
+    async def opened(self) -> None:
+        """Wait until every choice is with the engine.
+
+        Raises:
+            EngineError: they are refused; the feed is closed then.
+        """
+        await self._began.wait()
+        if not self.choices:
+            await self.head(0.0)
 
     def _refusal_ahead(self) -> Decision | None:
         for item in self._ahead:
@@ -109,6 +120,8 @@ class Feed:
             self._open = 0
             self._queue.put_nowait(Refused(error.decision))
             return
+        finally:
+            self._began.set()
         self._open = len(self.choices)
         await asyncio.gather(*(self._pump(choice) for choice in self.choices))
 

@@ -26,13 +26,9 @@ CLIENT_GONE = 499
 """What the log of a proxy calls it; nobody reads the response."""
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-"""Made once: ``json.dumps`` makes one of these with every token."""
-
-
 def event(data: object, name: str = "") -> bytes:
     """One server-sent event."""
-    text = _ENCODER.encode(data)
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {text}\n\n".encode("utf-8", "replace")
 
@@ -110,8 +106,23 @@ async def streamed(feed: Feed, teller: Teller) -> Response:
     return EventStream(_lines(feed, teller), feed.close)
 
 
-async def _lines(feed: Feed, teller: Teller) -> AsyncIterator[bytes]:
+async def relayed(feed: Feed, teller: Teller, begin: Callable[[], bytes]) -> Response:
+    """The answer as events from the moment the engine has the request.
+
+    Args:
+        begin: What is told before the first word.
+
+    Raises:
+        EngineError: the engine does not take it.
+    """
+    await feed.opened()
+    return EventStream(_lines(feed, teller, begin()), feed.close)
+
+
+async def _lines(feed: Feed, teller: Teller, begin: bytes = b"") -> AsyncIterator[bytes]:
     """Events until every choice has ended, or the first has failed: then nothing follows."""
+    if begin:
+        yield begin
     while not feed.ended:
         told = b""
         for item in await feed.take():

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,12 +90,31 @@ def test_q_ends_at_once_when_nothing_is_routable(open_console: Opener, simulate:
     assert terminal.wait_for_end() == 0
 
 
-def test_a_second_console_says_who_holds_the_home_and_touches_nothing(
+def test_a_second_console_attaches_and_its_end_stops_nothing(
+    open_console: Opener, simulate: Simulate
+) -> None:
+    first = loaded(open_console, simulate)
+    second = open_console(size=(80, 24))
+    second.wait_for("attached to 127.0.0.1:", "good", "routable")
+    second.send("h")
+    second.wait_for("Hold good?")
+    time.sleep(0.7)  # a dialog takes keys typed ahead for what they are
+    second.send("\t\r")
+    first.wait_for("quarantined", "@local@api:127")
+    second.wait_for("held")
+    second.send("q")
+    assert second.wait_for_end() == 0
+    assert first.process.poll() is None
+    first.send("L")
+    first.wait_for("held", "@local@api:127")
+
+
+def test_without_an_api_there_is_nothing_to_attach_to_and_nothing_is_touched(
     open_console: Opener, simulate: Simulate, tmp_path: Path
 ) -> None:
     simulate("good")
-    first = open_console()
-    first.wait_for("good", "unloaded", "api :")
+    first = open_console("--no-api")
+    first.wait_for("good", "unloaded")
     home = tmp_path / "home"
     before = {p: p.stat().st_mtime_ns for p in home.rglob("*") if p.is_file()}
     second = open_console()
@@ -102,6 +122,7 @@ def test_a_second_console_says_who_holds_the_home_and_touches_nothing(
     shown = " ".join(second.text.split())
     assert f"process {first.process.pid}" in shown
     assert "since" in shown
+    assert "has no API" in shown
     assert before == {p: p.stat().st_mtime_ns for p in home.rglob("*") if p.is_file()}
 
 

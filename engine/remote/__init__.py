@@ -1,0 +1,1 @@
+"""An engine in another process: its face, spoken over the admin API."""
