@@ -57,6 +57,8 @@ class Batch:
     ) -> None:
         from mlx_lm.generate import BatchGenerator
 
+        from engine.backends.mlx_cache import joining
+
         self._loaded = loaded
         self._clock = clock
         smallest = _GPU_SMALLEST if mlx_runtime.on_gpu() else _CPU_SMALLEST
@@ -69,6 +71,7 @@ class Batch:
             prefill_batch_size=slots,
             prefill_step_size=_MOST,
         )
+        self._joining = joining
         self._slots = slots
         self._prefix = Prefix()
         self._shared: dict[int, int] = {}
@@ -94,10 +97,10 @@ class Batch:
         record = Record() if chances else None
         if record is not None:
             processors.insert(0, record)
-        cache, shared = self._prefix.take(prompt) or (None, 0)
+        kept, shared = self._prefix.take(prompt) or (None, 0)
         [number] = self._generator.insert(
             [prompt[shared:]],
-            caches=[cache],
+            caches=[self._joining(self._loaded.model, kept)],
             all_tokens=[prompt[:shared]],
             max_tokens=[limit],
             samplers=[make_sampler(sampling, self._loaded.vocabulary)],
