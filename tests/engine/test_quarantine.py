@@ -13,6 +13,7 @@ from engine.quarantine import Quarantine
 from engine.registry import Registry
 from engine.settings import Quarantining
 from engine.types import Backend, Evidence, Key, Readiness, RegistryRow
+from tests.effort import examples
 
 RULES = Quarantining()
 KEY = Key("f0", Backend.GGUF, "llama.cpp 0.3.36")
@@ -448,7 +449,7 @@ class Policy(RuleBasedStateMachine):
 def test_any_order_of_events(tmp_path: Path) -> None:
     Policy.folder = tmp_path
     Policy.TestCase.settings = settings(
-        max_examples=40,
+        max_examples=examples(40),
         stateful_step_count=25,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],

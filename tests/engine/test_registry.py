@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from engine.registry import Registry, RegistryTrouble
 from engine.types import Backend, Key, RegistryRow
+from tests.effort import examples
 
 ROOT = Path(__file__).parents[2]
 FIELDS = ["ts", "model_id", "backend", "backend_version", "outcome", "reason", "metadata"]
@@ -192,7 +193,7 @@ def test_a_cut_while_open_is_mended_before_the_next_append(path: Path) -> None:
         path.unlink()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
 def test_damage_anywhere_loses_only_the_records_it_hits(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from engine import ChatEnd, ChatTurn, Code, Engine, EngineError, Readiness, load_settings
 from engine.types import ModelView
+from tests.effort import examples
 from tests.engine.puppet import PuppetPlacement
 
 ACTOR = "machine@test"
@@ -250,7 +251,7 @@ class WholeLife(RuleBasedStateMachine):
 
 
 WholeLife.TestCase.settings = settings(
-    max_examples=25,
+    max_examples=examples(25),
     stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

@@ -22,6 +22,7 @@ from engine.catalog.safetensors import MAX_TENSORS, parse_safetensors, read_safe
 from engine.catalog.scan import resolve_path
 from engine.errors import Code
 from engine.types import Explanation
+from tests.effort import examples
 from tests.engine.admission.folder_corpus import sharded
 from tests.engine.admission.gguf_corpus import GGUF
 from tests.engine.admission.models import METADATA, PIECED, Ask, changed, tensors, write_folder
@@ -29,7 +30,9 @@ from tests.engine.admission.test_corpus import supports
 from tests.forge import Tensor, Typed, array, gguf_bytes, safetensors_bytes
 
 MUTATIONS = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(400),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 _WILD = st.sampled_from(
     [

@@ -22,6 +22,7 @@ from engine.errors import Code, refuse
 from engine.face import LoadOptions
 from engine.settings import Settings
 from engine.types import Backend, CheckResult, Explanation, Key, RegistryRow
+from tests.effort import examples, stride
 from tests.engine.admission.models import (
     GGUF_VERSION,
     METADATA,
@@ -322,7 +323,7 @@ def test_what_a_failed_download_leaves(ask: Ask, tmp_path: Path, content: bytes)
 
 def test_cut_short_at_any_place(ask: Ask, model: Path) -> None:
     whole = model.read_bytes()
-    for size in range(0, len(whole), 97):
+    for size in range(0, len(whole), stride(97)):
         model.write_bytes(whole[:size])
         refused(ask(model), "complete", Code.MODEL_INCOMPLETE)
 
@@ -727,7 +728,9 @@ def test_every_failure_is_listed_and_the_first_decides(ask: Ask, folder: Path) -
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(60),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     supported=st.sampled_from([True, False, None]),
@@ -801,7 +804,9 @@ def test_facts_that_raise_do_not_escape_either(ask: Ask, model: Path) -> None:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_a_mutated_model_gives_one_answer_twice(
@@ -843,7 +848,9 @@ _KEYS = (
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(150),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     config=st.dictionaries(st.sampled_from(_KEYS), _JSON, max_size=5),

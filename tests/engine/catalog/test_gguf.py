@@ -11,6 +11,7 @@ from engine.catalog.gguf import GgufArray, parse_gguf, peek_gguf, read_gguf, spl
 from engine.catalog.header import HeaderError, Kind
 from engine.catalog.regular import open_regular
 from engine.catalog.starter import starter_file
+from tests.effort import examples
 from tests.forge import Raw, Tensor, Typed, array, gguf_bytes
 
 ARCHITECTURE = ("general.architecture", "llama")
@@ -276,7 +277,7 @@ VALID = gguf_bytes(
 
 
 @settings(
-    max_examples=300,
+    max_examples=examples(300),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

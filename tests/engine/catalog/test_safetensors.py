@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from engine.catalog.header import HeaderError, Kind
 from engine.catalog.regular import open_regular
 from engine.catalog.safetensors import SafetensorsTensor, parse_safetensors, read_safetensors
+from tests.effort import examples
 from tests.forge import safetensors_bytes
 
 
@@ -152,7 +153,7 @@ VALID = safetensors_bytes(
 
 
 @settings(
-    max_examples=300,
+    max_examples=examples(300),
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -12,6 +12,7 @@ from engine.ledger.archive import Archive, ArchiveTrouble
 from engine.registry import Registry
 from engine.settings import Settings
 from engine.types import Backend, Key, RegistryRow
+from tests.effort import examples
 
 
 def clock() -> float:
@@ -226,7 +227,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["pass", "fail"])),
 
 
 @given(mine=ROWS, theirs=ROWS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_merging_both_ways_ends_with_the_same_rows_on_both_hosts(
     tmp_path_factory: pytest.TempPathFactory,
     mine: list[tuple[int, str]],
