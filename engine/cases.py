@@ -98,6 +98,10 @@ class Cases:
         cases, holds = tuple(self._worth_keeping()), tuple(self.holds.values())
         self._file.change(durable=durable, cases=cases, holds=holds)
 
+    def flush(self) -> None:
+        """Have on disk what was put there without waiting."""
+        self._file.flush()
+
     def _worth_keeping(self) -> Iterable[Case]:
         def spent(case: Case) -> bool:
             return not case.strikes and case.sentence is None and case.key not in self.meters

@@ -126,8 +126,12 @@ class Quarantine:
         quarantined = case.sentence is not None and key not in self._probations
         if quarantined:
             self._cases.meters.pop(key, None)
-        self._cases.save()
+        self._cases.save(durable=False)  # whoever shows it must not wait for a disk first
         return quarantined
+
+    def flush(self) -> None:
+        """Have strikes and failed canaries on disk; waits for it."""
+        self._cases.flush()
 
     def hold(self, model_id: str, *, actor: str, reason: str = "") -> None:
         """Quarantine a model by hand, whatever its content or backend, until it is released."""

@@ -1,9 +1,11 @@
 """What follows a failure: evidence kept, the fault counted, the readiness moved, the row written.
 
 Policy is the quarantine's; this is where its answer becomes a state, an event and a registry row.
-State moves before anything is awaited, so that an unload in between meets the truth.
+State moves before anything is awaited, so that an unload in between meets the truth; the disk is
+waited for off the loop, and before the model is started again.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -204,6 +206,7 @@ class Aftermath:
         services.say(
             "model_quarantined", text, model_id=model.id, level="error", data=decision.as_dict()
         )
+        await asyncio.to_thread(services.quarantine.flush)
         await self.write_canary(verdict, self._mission.actor, evidence)
         return decision
 
@@ -276,6 +279,7 @@ class Aftermath:
             level="error",
             data={"evidence_id": evidence.id, "signal": evidence.signal, "code": fault.code.value},
         )
+        await asyncio.to_thread(services.quarantine.flush)
         await services.write_down(
             model.key,
             model.id,
