@@ -25,7 +25,8 @@ from engine.backends.chance import chance
 from engine.backends.constraint import Grammars
 from engine.backends.cores import compute_threads
 from engine.backends.dialect import Dialect, thinking, tool_format
-from engine.backends.gguf_native import BATCH, NativeModel, version
+from engine.backends.gguf_cells import Cells
+from engine.backends.gguf_native import BATCH, MOST_SLOTS, NativeModel, version
 from engine.backends.gguf_probe import evaluate
 from engine.backends.gguf_sampler import Sampler
 from engine.backends.gguf_schedule import Run, Schedule
@@ -49,8 +50,6 @@ from engine.workers.protocol import (
 
 _QUEUED_S = 1.0
 """How often a waiting request says that it waits: the parent must see that it lives."""
-_MOST_SLOTS = 255
-"""llama.cpp's limit of 256 sequences, less the one for probes."""
 
 
 class GgufBackend:
@@ -60,6 +59,8 @@ class GgufBackend:
     one request may use the whole context and several share it. A request joins when its prompt
     fits beside the others. Should they outgrow the cache together, the youngest gives its cells
     back, waits, and is read in again with what it had generated: slower, and nobody sees an error.
+    What a finished request leaves in the cache stays there while nobody needs its cells, for
+    prompts that begin alike.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -69,7 +70,8 @@ class GgufBackend:
         self._model: NativeModel | None = None
         self._dialect = Dialect()
         self._grammars = Grammars(self._guide)
-        self._schedule = Schedule(0, 0, lambda _: None)
+        self._schedule: Schedule | None = None
+        """Who computes and who waits; made with the model."""
         self._news: list[StepEvent] = []
         """What the next step tells first."""
         self._pace = PrefillPace(BATCH)
@@ -84,23 +86,31 @@ class GgufBackend:
             raise RequestError("invalid", "no model is loaded")
         return self._model
 
+    @property
+    def _runs(self) -> Schedule:
+        if self._schedule is None:
+            raise RequestError("invalid", "no model is loaded")
+        return self._schedule
+
     def load(self, spec: Load, on_progress: OnProgress) -> Loaded:
         """Load the model.
 
         Raises:
             LoadError: llama.cpp refused the file, or the load names impossible numbers.
         """
-        if not 1 <= spec.slots <= _MOST_SLOTS or spec.context < 1:
-            raise LoadError(f"slots {spec.slots} (1 to {_MOST_SLOTS}), context {spec.context}")
+        if not 1 <= spec.slots <= MOST_SLOTS or spec.context < 1:
+            raise LoadError(f"slots {spec.slots} (1 to {MOST_SLOTS}), context {spec.context}")
         model = NativeModel(
             spec.path,
             context=spec.context,
-            sequences=spec.slots,
+            slots=spec.slots,
             threads=spec.threads or compute_threads(),
             on_fraction=lambda fraction: on_progress(fraction, "loading"),
         )
         self._model, self._path = model, Path(spec.path)
-        self._schedule = Schedule(spec.slots, model.context, model.forget)
+        self._schedule = Schedule(
+            Cells(model, pool=model.context, running=spec.slots, keep=model.kept)
+        )
         source = model.template
         bos, eos = model.text_of(model.bos), model.text_of(model.eos)
         self._dialect = Dialect(
@@ -141,7 +151,7 @@ class GgufBackend:
             context=model.context,
         )
         answer = Answer(request, len(tokens))
-        self._schedule.waiting.append(Run(request, tokens, sampler, answer, constraint))
+        self._runs.waiting.append(Run(request, tokens, sampler, answer, constraint))
         self._news.append(
             Started(id=request.id, prompt_tokens=len(tokens), thinking=prompt.thinking)
         )
@@ -152,7 +162,7 @@ class GgufBackend:
         Raises:
             RuntimeError: llama.cpp failed.
         """
-        model, schedule = self._loaded, self._schedule
+        model, schedule = self._loaded, self._runs
         events, self._news = self._news, []
         for run in [run for run in schedule if run.cancelled]:
             self._finish(run, "cancelled", events)
@@ -176,21 +186,20 @@ class GgufBackend:
         if now - self._spoke < _QUEUED_S:
             return
         self._spoke = now
-        events.extend(Progress(id=run.request.id, stage="queued") for run in self._schedule.waiting)
+        events.extend(Progress(id=run.request.id, stage="queued") for run in self._runs.waiting)
 
     def _yield_cells(self, events: list[StepEvent]) -> None:
         # Our own count says there is room, but a cache may need more than a cell per token.
-        if len(self._schedule.running) > 1:
-            self._schedule.put_back()
+        run = self._runs.yield_cells()
+        if run is None:
             return
-        [run] = self._schedule.running
-        self._schedule.drop(run)
+        self._runs.drop(run, keep=False)
         message = "llama.cpp found no room in its cache for this request"
         events.append(Failed(id=run.request.id, kind="internal", message=message))
 
     def _advance(self, model: NativeModel, run: Run, events: list[StepEvent]) -> None:
         reading = not run.decoding
-        run.fed += run.taken
+        self._runs.computed(run)
         if reading and run.taken:
             done, total = run.fed, len(run.tokens)
             share = done / total
@@ -203,7 +212,7 @@ class GgufBackend:
         token, told = self._draw(model, run)
         constraint = run.constraint
         if constraint is not None and constraint.trouble:
-            self._schedule.drop(run)
+            self._runs.drop(run)
             events.append(Failed(id=run.request.id, kind="invalid", message=constraint.trouble))
             return
         if model.is_end(token):
@@ -238,12 +247,12 @@ class GgufBackend:
         return token, None if top is None else chance(raw, token, top, model.spell)
 
     def _finish(self, run: Run, reason: Reason, events: list[StepEvent]) -> None:
-        self._schedule.drop(run)
+        self._runs.drop(run)
         run.answer.end(reason, events)
 
     def cancel(self, request_id: str) -> None:
         """Mark a request; the next step ends it. Unknown ids are ignored."""
-        for run in self._schedule:
+        for run in self._schedule or ():
             if run.request.id == request_id:
                 run.cancelled = True
 
@@ -300,12 +309,12 @@ class GgufBackend:
     @property
     def active(self) -> int:
         """Requests running or waiting."""
-        return len(self._schedule)
+        return 0 if self._schedule is None else len(self._schedule)
 
     @property
     def queued(self) -> int:
         """Requests waiting for a sequence or for cells."""
-        return len(self._schedule.waiting)
+        return 0 if self._schedule is None else len(self._schedule.waiting)
 
     def memory_bytes(self) -> int:
         """What the process holds."""
@@ -313,7 +322,7 @@ class GgufBackend:
 
     def close(self) -> None:
         """Free the model."""
-        for run in self._schedule:
+        for run in self._schedule or ():
             run.sampler.close()
         self._grammars.close()
         if self._model is not None:

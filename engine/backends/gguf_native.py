@@ -32,6 +32,9 @@ PROBE_CELLS = 512
 OUTPUTS = 32
 """Most logit rows of one decode. llama.cpp reserves a buffer of this many vocabularies:
 one for every token of a batch took 98 MiB of 49,152 tokens' logits, this takes 18 (measured)."""
+MOST_SLOTS = 255
+"""llama.cpp's limit of 256 sequences, less the one for probes."""
+_FEW_KEPT = 8
 
 _WARN, _CONTINUE = 3, 5  # ggml_log_level: NONE, DEBUG 1, INFO 2, WARN 3, ERROR 4, CONT 5
 _complaints: collections.deque[str] = collections.deque(maxlen=8)
@@ -81,7 +84,7 @@ class NativeModel:
     Args:
         path: The GGUF file, or the first of its splits.
         context: Tokens one sequence may hold; cut to what the model was trained for.
-        sequences: How many sequences may live at once, the probe's own not counted.
+        slots: How many sequences may compute at once, the probe's own not counted.
         threads: Threads of a decode.
         on_fraction: Called with the share of the weights read, from 0 to 1.
 
@@ -94,7 +97,7 @@ class NativeModel:
         path: str,
         *,
         context: int,
-        sequences: int,
+        slots: int,
         threads: int,
         on_fraction: Callable[[float], None],
     ) -> None:
@@ -109,12 +112,16 @@ class NativeModel:
             raise LoadError("the model has no decoder: it is not a text generator")
         trained = int(native.llama_model_n_ctx_train(self._model))
         self.context = min(context, trained) if trained > 0 else context
-        self.sequences = sequences
+        self.kept = self._worth_keeping(slots)
+        """How many finished sequences may be kept beside those that compute."""
+        self.sequences = slots + self.kept
         self._context = self._make_context(threads)
         if not self._context:
             self.close()
             raise LoadError(f"llama.cpp made no context: {' / '.join(_complaints) or 'no reason'}")
         self._memory: Any = native.llama_get_memory(self._context)
+        if not native.llama_memory_can_shift(self._memory):
+            self.kept = 0
         self._batch = native.llama_batch_init(BATCH, 0, 1)
         self._vocabulary: Any = native.llama_model_get_vocab(self._model)
         self.vocabulary = int(native.llama_vocab_n_tokens(self._vocabulary))
@@ -139,6 +146,18 @@ class NativeModel:
             raise LoadError(f"llama.cpp did not load the file: {reason}")
         return model
 
+    def _worth_keeping(self, slots: int) -> int:
+        """0 where a sequence's beginning cannot be shared: a recurrent state is that of the last
+        token only, and a sliding window has dropped what a shorter prompt would still see."""
+        if (
+            native.llama_model_is_recurrent(self._model)
+            or native.llama_model_is_hybrid(self._model)
+            or native.llama_model_n_swa(self._model)
+        ):
+            return 0
+        # llama.cpp holds a row of logits ready for each sequence, and OUTPUTS of them anyway.
+        return min(max(OUTPUTS - 1 - slots, _FEW_KEPT), MOST_SLOTS - slots)
+
     def _make_context(self, threads: int) -> Any:
         parameters = native.llama_context_default_params()
         # One pool of cells for all sequences, as large as one full context: the memory a load was
@@ -148,7 +167,8 @@ class NativeModel:
         parameters.n_seq_max = self.sequences + 1
         parameters.n_batch = parameters.n_ubatch = BATCH
         parameters.n_outputs_max = max(OUTPUTS, self.sequences + 1)
-        # Sequences are only ever dropped whole, so a sliding window needs no full-size cache.
+        # Where there is a sliding window, sequences are only ever dropped whole: it needs no
+        # full-size cache.
         parameters.swa_full = False
         parameters.n_threads = parameters.n_threads_batch = threads
         return native.llama_init_from_model(self._model, parameters)
@@ -286,8 +306,12 @@ class NativeModel:
         """The native context, for a sampler."""
         return self._context
 
+    def copy(self, source: int, target: int, tokens: int) -> None:
+        """Let an empty sequence begin with the first tokens of another, in the same cells."""
+        native.llama_memory_seq_cp(self._memory, source, target, 0, tokens)
+
     def forget(self, sequence: int) -> None:
-        """Free a sequence's cells."""
+        """Take a sequence out of its cells; those nobody else is in are free then."""
         native.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def close(self) -> None:

@@ -1,18 +1,23 @@
 """Which requests share the next batch of a GGUF model, and which wait for room in its cache."""
 
 import collections
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.backends.answer import Answer
 from engine.backends.constraint import Constraint
+from engine.backends.gguf_cells import Cells, Sequence
 from engine.backends.gguf_native import BATCH, Row
 from engine.backends.gguf_sampler import Sampler
+from engine.backends.prefix import shared
 from engine.workers.protocol import Generate
 
 _HEADROOM = 64
 """Cells that must be free beyond a prompt before it joins others, so that it is not put back at
 once."""
+_WORTH_WAITING = 32
+"""Tokens that another request is just reading and this one has in common: more than that are
+waited for, which costs a step, rather than computed twice."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,13 +30,19 @@ class Run:
     sampler: Sampler
     answer: Answer
     constraint: Constraint | None = None
-    sequence: int = -1
-    fed: int = 0
+    sequence: Sequence | None = None
+    joined: bool = False
+    """Whether it has run before: what it finds in the cache then may be its own."""
     taken: int = 0
     """Tokens in the present batch."""
     output: int = -1
     """Position in the batch of its logits, or -1."""
     cancelled: bool = False
+
+    @property
+    def fed(self) -> int:
+        """How many of its tokens are in the cache."""
+        return 0 if self.sequence is None else self.sequence.filled
 
     @property
     def decoding(self) -> bool:
@@ -41,19 +52,16 @@ class Run:
 class Schedule:
     """Who computes and who waits, in order of arrival.
 
-    Requests join when their prompt fits beside the others. Should they outgrow the cache together,
-    the youngest gives its cells back, waits, and is read in again with what it had generated.
+    Requests join when their prompt fits beside the others, less what the cache holds of it. Should
+    they outgrow the cache together, the youngest gives its cells back, waits, and is read in again
+    with what it had generated.
 
     Args:
-        sequences: How many may compute at once.
-        cells: How many tokens they may hold together.
-        forget: Frees a sequence's cells.
+        cells: The cache.
     """
 
-    def __init__(self, sequences: int, cells: int, forget: Callable[[int], None]) -> None:
-        self._free = list(range(sequences))
+    def __init__(self, cells: Cells) -> None:
         self._cells = cells
-        self._forget = forget
         self.running: list[Run] = []
         self.waiting: collections.deque[Run] = collections.deque()
 
@@ -65,26 +73,62 @@ class Schedule:
         return len(self.running) + len(self.waiting)
 
     def arrange(self) -> None:
-        """Put back who no longer fits, and let in who does."""
-        while len(self.running) > 1 and self._held() > self._cells:
+        """Put back who no longer fits, let in who does, and see that all have room."""
+        while not self._cells.make_room(self._unread()) and len(self.running) > 1:
             self.put_back()
-        while self.waiting and self._free:
-            run = self.waiting[0]
-            if self.running and self._held() + len(run.tokens) + _HEADROOM > self._cells:
-                return
-            self.waiting.popleft()
-            run.sequence = self._free.pop()
-            self.running.append(run)
+        while self.waiting and len(self.running) < self._cells.running:
+            if not self._join(self.waiting[0]):
+                break
+        self._cells.make_room(self._unread())
 
-    def _held(self) -> int:
-        return sum(len(run.tokens) for run in self.running)
+    def _unread(self) -> int:
+        return sum(len(run.tokens) - run.fed for run in self.running)
+
+    def _join(self, run: Run) -> bool:
+        source, common = self._cells.longest(run.tokens)
+        if self.running:
+            left = len(run.tokens) - common + self._unread()
+            if self._cells.needed(source, common) + left + _HEADROOM > self._cells.pool:
+                return False
+            if self._coming(run) - common > _WORTH_WAITING:
+                return False
+        self.waiting.popleft()
+        self.running.append(run)
+        run.sequence = self._cells.begin(run.tokens, source, common)
+        if not run.joined:
+            run.answer.cached_tokens = common
+        run.joined = True
+        return True
+
+    def _coming(self, run: Run) -> int:
+        """How much of a prompt's beginning others are still reading."""
+        if not self._cells.keep:
+            return 0
+        readers = [other for other in self.running if not other.decoding]
+        most = len(run.tokens) - 1
+        return max((shared(other.tokens, run.tokens, most) for other in readers), default=0)
 
     def put_back(self) -> None:
         """Let the youngest give its cells back and wait."""
         run = self.running[-1]
-        self._release(run)
-        run.fed = 0
+        self._release(run, keep=False)
         self.waiting.appendleft(run)
+
+    def yield_cells(self) -> Run | None:
+        """Make room where llama.cpp finds none although it was counted: give up what is kept,
+        then let the youngest wait.
+
+        Returns:
+            The one request that finds no room although it is alone.
+        """
+        if self._cells.kept:
+            while self._cells.kept:
+                self._cells.give_up()
+        elif len(self.running) > 1:
+            self.put_back()
+        else:
+            return self.running[0]
+        return None
 
     def fill(self, budget: int) -> list[Row]:
         """The next batch: every stream's token first, then prompts in order of arrival.
@@ -96,12 +140,15 @@ class Schedule:
         budget = min(budget, BATCH - len(streams))
         rows: list[Row] = []
         for run in (*streams, *(run for run in self.running if not run.decoding)):
-            left = len(run.tokens) - run.fed
+            if run.sequence is None:
+                continue
+            fed, number = run.fed, run.sequence.number
+            left = len(run.tokens) - fed
             run.taken = 1 if run.decoding else min(left, budget)
             budget -= 0 if run.decoding else run.taken
             rows.extend(
-                Row(run.tokens[position], position, run.sequence, False)
-                for position in range(run.fed, run.fed + run.taken)
+                Row(run.tokens[position], position, number, False)
+                for position in range(fed, fed + run.taken)
             )
             run.output = -1
             if run.taken == left:
@@ -109,16 +156,25 @@ class Schedule:
                 rows[-1] = rows[-1]._replace(output=True)
         return rows
 
-    def drop(self, run: Run) -> None:
-        """Forget a request, wherever it is."""
-        if run.sequence >= 0:
-            self._release(run)
+    def computed(self, run: Run) -> None:
+        """Note that what the batch took of a request is in the cache now."""
+        if run.sequence is not None:
+            self._cells.fill(run.sequence, run.taken)
+
+    def drop(self, run: Run, *, keep: bool = True) -> None:
+        """Forget a request, wherever it is.
+
+        Args:
+            keep: Whether its cells are good for whoever begins alike.
+        """
+        if run.sequence is not None:
+            self._release(run, keep=keep)
         else:
             self.waiting.remove(run)
         run.sampler.close()
 
-    def _release(self, run: Run) -> None:
+    def _release(self, run: Run, *, keep: bool) -> None:
         self.running.remove(run)
-        self._forget(run.sequence)
-        self._free.append(run.sequence)
-        run.sequence = -1
+        if run.sequence is not None:
+            self._cells.end(run.sequence, keep=keep)
+        run.sequence = None

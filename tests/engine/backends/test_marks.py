@@ -31,7 +31,7 @@ def test_a_shown_control_token_is_seen_and_its_neighbours_are_not() -> None:
     model = NativeModel(
         str(next(Path(package.origin).parent.rglob("*.gguf"))),
         context=64,
-        sequences=1,
+        slots=1,
         threads=1,
         on_fraction=lambda _: None,
     )
