@@ -217,6 +217,7 @@ def _identity(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
         ("context", context),
         ("on disk", size_text(model.weight_bytes)),
         ("worker", f"process {model.pid}" if model.pid is not None else ""),
+        ("split", f"among {model.ranks} processes" if model.ranks > 1 else ""),
         ("chat", "" if model.chat else "no chat template: completions only"),
         ("build", "built on its first load" if model.buildable else ""),
     ):

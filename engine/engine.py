@@ -33,6 +33,7 @@ from engine.requests.reception import Reception, Request
 from engine.settings import Settings, load_settings
 from engine.trials.retrial import Retrial
 from engine.types import EngineSnapshot, Event, Explanation, Readiness, RegistryRow
+from engine.workers.gang import GangPlacement
 from engine.workers.placement import Placement
 from engine.workers.process import LocalPlacement
 
@@ -105,7 +106,7 @@ class Engine:
             self._board,
             clock=self._clock,
             new_id=self._new_id,
-            placement=self._placement or LocalPlacement(),
+            placement=GangPlacement(self._placement or LocalPlacement()),
             machine=self._machine,
             lives=self._lives,
             retire=lambda model_id: self._spawn(self.unload(model_id, actor="idle timeout")),

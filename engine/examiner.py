@@ -94,8 +94,9 @@ class Examiner:
             release: The operator releases it from quarantine: the registry check is skipped.
             print_of: The fingerprint, where the caller has just taken it.
         """
-        options = self._with_reserve(entry, options or LoadOptions())
-        runtime = self._ask(entry, self.runtimes.choose(entry, options.runtime))
+        options = self._settled(entry, options or LoadOptions())
+        runtime = self.runtimes.choose(entry, options.runtime)
+        runtime = self._ask(entry, runtime, options.ranks or 1)
         facts = replace(
             facts,
             runtime=runtime.name,
@@ -114,15 +115,20 @@ class Examiner:
         )
         return explain(entry, facts, options, release=release)
 
-    def _with_reserve(self, entry: CatalogEntry, options: LoadOptions) -> LoadOptions:
+    def _settled(self, entry: CatalogEntry, options: LoadOptions) -> LoadOptions:
+        """The options with what the model's settings say where the load says nothing."""
         model = self._settings.model.get(entry.id)
-        if options.reserve_gb is None and model is not None and model.reserve_gb:
-            return replace(options, reserve_gb=model.reserve_gb)
-        return options
+        if model is None:
+            return options
+        return replace(
+            options,
+            reserve_gb=options.reserve_gb or model.reserve_gb,
+            ranks=options.ranks or model.ranks,
+        )
 
     def fits(self, entry: CatalogEntry, options: LoadOptions, facts: Facts) -> bool:
         """Whether there certainly is room for a model, before the gate has looked at all of it."""
-        options = self._with_reserve(entry, options)
+        options = self._settled(entry, options)
         facts = replace(
             facts,
             device_limit=self.device_limit(self.runtimes.choose(entry, options.runtime)),
@@ -131,7 +137,7 @@ class Examiner:
         )
         return fits(Subject(entry, facts, options, release=False, fingerprint=""))
 
-    def prepare(self, entries: Iterable[CatalogEntry], name: str | None = None) -> None:
+    def prepare(self, entries: Iterable[CatalogEntry], options: LoadOptions | None = None) -> None:
         """Have each runtime asked, in one child, what it has not been asked yet about these models.
 
         A child takes seconds to import its backend, so many models are examined in little more time
@@ -139,31 +145,33 @@ class Examiner:
         again: it is not asked once more for every model.
 
         Args:
-            name: The runtime asked for, as in :meth:`Runtimes.choose`.
+            options: How they would be loaded: the runtime and the ranks are asked for.
         """
+        options = options or LoadOptions()
         unasked: dict[tuple[str, Backend], set[str]] = {}
         for entry in entries:
-            runtime = self.runtimes.choose(entry, name)
-            if wanted := self._unasked(entry, runtime):
+            runtime = self.runtimes.choose(entry, options.runtime)
+            ranks = self._settled(entry, options).ranks or 1
+            if wanted := self._unasked(entry, runtime, ranks):
                 unasked.setdefault((runtime.name, entry.backend), set()).update(wanted)
         for key, wanted in unasked.items():
             known = self.runtimes.named(*key)
             answer = self._capabilities.ask(known.backend, Path(known.python), wanted)
             self.runtimes.update((replace(known, error=answer.error),))
 
-    def _unasked(self, entry: CatalogEntry, runtime: Runtime) -> set[str]:
+    def _unasked(self, entry: CatalogEntry, runtime: Runtime, ranks: int) -> set[str]:
         if runtime.error or entry.backend is Backend.SIMULATED:
             return set()
         known = self._capabilities.known
-        asked = questions(entry)
+        asked = questions(entry, ranks)
         return {q for q in asked if known(runtime.version, entry.backend, q) is None}
 
-    def _ask(self, entry: CatalogEntry, runtime: Runtime) -> Runtime:
+    def _ask(self, entry: CatalogEntry, runtime: Runtime, ranks: int) -> Runtime:
         """Have the runtime asked what it has not been asked yet about this model.
 
         A backend that dies at import shows itself only here; the runtime then has its ``error``.
         """
-        unasked = self._unasked(entry, runtime)
+        unasked = self._unasked(entry, runtime, ranks)
         moved = runtime.backend is Backend.MLX and self._capabilities.moved(runtime.version)
         if not unasked and not moved:
             return runtime

@@ -27,6 +27,8 @@ class LoadOptions:
     keep_alive_s: float | None = None
     allow_unsupported_runtime: bool = False
     reserve_gb: float | None = None
+    ranks: int | None = None
+    """Processes to split an MLX model among."""
     unattended: bool = False
     """Nobody watches: a model that took the machine down, or whose backend version is suspect, is
     left to an operator."""

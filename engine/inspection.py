@@ -66,7 +66,7 @@ class Inspection:
         """
         catalog = scan(self._settings)
         entries = [_entry(catalog, name) for name in names]
-        self._examiner.prepare(entries, options.runtime if options else None)
+        self._examiner.prepare(entries, options)
         for entry in entries:
             yield self._examiner.examine(entry, options, self._facts)
 

@@ -16,6 +16,13 @@ class MemoryEstimate:
     context: int
     stated: int | None = None
     """An operator's own figure (``reserve_gb``), which replaces the sum."""
+    ranks: int = 1
+    """Processes it is split among; the other figures are of all of them together."""
+
+    @property
+    def per_rank(self) -> int:
+        """What each process takes."""
+        return -(-self.total // self.ranks)
 
     @property
     def total(self) -> int:

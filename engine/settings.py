@@ -171,6 +171,9 @@ class ModelSettings(BaseModel):
     one, in the order of the settings, answers."""
     sampling: SamplingSettings = SamplingSettings()
     reserve_gb: PositiveFloat | None = None
+    ranks: PositiveInt = 1
+    """Processes to split an MLX model among, each with a part of every layer; its attention heads
+    and key-value heads must divide by it."""
 
 
 class Settings(BaseSettings):

@@ -275,6 +275,8 @@ class ModelView:
     sampling: Mapping[str, float] = field(default_factory=dict)
     """What a request is drawn with that states nothing, by the settings; fields of ChatOptions."""
     pid: int | None = None
+    ranks: int = 1
+    """Processes that hold it together; ``pid`` is the first of them."""
     transitions: tuple[Transition, ...] = ()
     host: str = ""
     """Where its files are and its worker runs."""

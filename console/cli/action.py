@@ -15,6 +15,7 @@ def add_to(commands: Any) -> None:
     load.add_argument("--reserve-gb", type=gigabytes, help="state the memory it may take")
     load.add_argument("--context", type=int, help="context length in tokens")
     load.add_argument("--keep-alive", type=float, metavar="SECONDS", help="unload when idle")
+    load.add_argument("--ranks", type=int, metavar="N", help="split it among so many processes")
     load.add_argument("--on", metavar="NAME", help="in this runtime of the settings")
     load.add_argument("--no-wait", action="store_true", help="return once it is admitted")
     _action(commands, "unload", "let its requests end, then end its worker")
@@ -35,6 +36,7 @@ def _action(commands: Any, name: str, words: str) -> argparse.ArgumentParser:
 _FIELDS = {
     "allow_unsupported_runtime": "allow_unsupported_runtime",
     "reserve_gb": "reserve_gb",
+    "ranks": "ranks",
     "context": "context",
     "keep_alive": "keep_alive_sec",
     "on": "runtime",

@@ -18,6 +18,7 @@ def add_to(commands: Any) -> None:
         "--allow-unsupported-runtime", action="store_true", help="as an override would see it"
     )
     parser.add_argument("--reserve-gb", type=gigabytes, help="state the memory it may take")
+    parser.add_argument("--ranks", type=int, metavar="N", help="split among so many processes")
     parser.add_argument("--on", metavar="NAME", help="in this runtime of the settings")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     parser.set_defaults(run=run)
@@ -31,6 +32,7 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
         runtime=options.on,
         allow_unsupported_runtime=options.allow_unsupported_runtime,
         reserve_gb=options.reserve_gb,
+        ranks=options.ranks,
     )
     inspection = Inspection(settings)
     if inspection.complaint:

@@ -23,6 +23,7 @@ from console.presenter import (
     simulated_ids,
     visible,
 )
+from console.remnants import drop_watchers, share_backgrounds
 from console.widgets.canary import CanaryPanel
 from console.widgets.event_line import EventLine, NoteLines
 from console.widgets.filter import FilterBar
@@ -54,6 +55,7 @@ class DashboardScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        share_backgrounds()
         self.target_id: str | None = None
         self._filter = ""
         self._sort = SORTS[0]
@@ -172,6 +174,7 @@ class DashboardScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Back in front: everything may have changed."""
+        drop_watchers(self.app)
         self.redraw()
 
     @property

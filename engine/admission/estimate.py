@@ -43,6 +43,8 @@ class CacheShape:
     """The fixed state of recurrent layers."""
     vocabulary: int = 0
     width: int = 0
+    latent: bool = False
+    """One compressed vector for all heads, which every rank of a split model keeps whole."""
 
     def bytes_for(self, context: int, slots: int) -> int:
         """The cache of ``slots`` sequences of ``context`` tokens."""
@@ -136,7 +138,14 @@ def config_shape(config: Mapping[str, object]) -> CacheShape | None:
     window = _count(config.get("sliding_window"), _MOST_WIDTH) or 0
     if not window:
         full, near = full + near, 0
-    return CacheShape(layer * full, layer * near, window, vocabulary=vocabulary, width=width)
+    return CacheShape(
+        layer * full,
+        layer * near,
+        window,
+        vocabulary=vocabulary,
+        width=width,
+        latent=bool(latent),
+    )
 
 
 def _kinds_of_layer(config: Mapping[str, object], layers: int) -> tuple[int, int]:
@@ -160,6 +169,8 @@ def estimate(
     reserve_gb: float | None = None,
     *,
     weights: int | None = None,
+    ranks: int = 1,
+    whole: int = 0,
 ) -> MemoryEstimate:
     """What loading this model will take, in bytes.
 
@@ -169,13 +180,16 @@ def estimate(
         slots: Sequences decoded at once. Under MLX each has a cache of its own.
         reserve_gb: An operator's own figure, which replaces the sum.
         weights: Bytes of weights where the catalog's figure is not the right one.
+        ranks: Processes the model is split among; the estimate is of all of them.
+        whole: Bytes of weights each of them keeps all of.
     """
-    size = entry.weight_bytes if weights is None else weights
+    size = (entry.weight_bytes if weights is None else weights) + (ranks - 1) * whole
     base = _BASE[entry.backend]
     cache = 0
     if shape is not None and entry.backend is not Backend.SIMULATED:
         pooled = entry.backend is Backend.GGUF
         cache = shape.bytes_pooled(context, slots) if pooled else shape.bytes_for(context, slots)
+        cache *= ranks if shape.latent else 1
         base += _BATCH * (shape.vocabulary + 8 * shape.width) * 4
     stated = None if reserve_gb is None else int(reserve_gb * GB)
-    return MemoryEstimate(size, cache, base, context, stated)
+    return MemoryEstimate(size, cache, base * ranks, context, stated, ranks)

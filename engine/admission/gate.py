@@ -18,6 +18,7 @@ from engine.admission import (
     room,
     runnable,
     safety,
+    split,
 )
 from engine.admission.facts import Facts
 from engine.admission.subject import Subject
@@ -38,7 +39,8 @@ ORDER = (
     ledger.CHECK,
     room.CHECK,
 )
-"""The names of the checks, in the order in which they decide."""
+"""The names of the checks, in the order in which they decide. A load that wants several ranks is
+asked one more, the split, after what the backend can run at all and before what is known of it."""
 OVERRIDABLE = frozenset({architecture.CHECK, runnable.CHECK, blocklist.CHECK, ledger.CHECK})
 """What ``allow_unsupported_runtime`` may skip; never quarantine, safety, completeness, memory."""
 _STOPS = (presence.CHECK, safety.CHECK)
@@ -49,6 +51,7 @@ _NEEDS_FILES = frozenset(
         completeness.CHECK,
         architecture.CHECK,
         runnable.CHECK,
+        split.CHECK,
         blocklist.CHECK,
         room.CHECK,
     }
@@ -96,12 +99,13 @@ def explain(
         completeness.CHECK: lambda: completeness.check(subject),
         architecture.CHECK: lambda: architecture.check(subject),
         runnable.CHECK: lambda: runnable.check(subject),
+        split.CHECK: lambda: split.check(subject),
         blocklist.CHECK: lambda: blocklist.check(subject),
         ledger.CHECK: lambda: ledger.check(subject),
         room.CHECK: ask_room,
     }
     stopped = ""
-    for name in ORDER:
+    for name in _order(options.ranks or 1):
         if stopped and name in _NEEDS_FILES:
             checks.append(answer.unknown(name, "", f"not asked: the check {stopped} failed"))
             continue
@@ -124,6 +128,13 @@ def explain(
         estimate=need,
         fingerprint=mark,
     )
+
+
+def _order(ranks: int) -> tuple[str, ...]:
+    if ranks == 1:
+        return ORDER
+    at = ORDER.index(runnable.CHECK) + 1
+    return (*ORDER[:at], split.CHECK, *ORDER[at:])
 
 
 def _fingerprint(entry: CatalogEntry) -> str:

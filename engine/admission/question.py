@@ -42,6 +42,21 @@ def tokenizer_question(class_name: str) -> str:
     return f"tokenizer:{class_name}"
 
 
+def split_question(architecture: str) -> str:
+    """The question whether a model can be split among ranks.
+
+    Args:
+        architecture: As :func:`architecture_question` spells it; ``gguf`` asks llama.cpp, whose
+            architectures make no difference.
+    """
+    return f"split:{architecture}"
+
+
+def repeat_question(architecture: str) -> str:
+    """The question whether mlx-lm gives one key-value head to several ranks."""
+    return f"repeat:{architecture}"
+
+
 def gguf_questions(metadata: Mapping[str, object]) -> tuple[str, ...]:
     """What to ask llama.cpp about a file with this metadata."""
     questions = []

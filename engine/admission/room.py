@@ -2,6 +2,7 @@
 
 from engine.admission import answer
 from engine.admission.estimate import GB, estimate
+from engine.admission.split import kept_whole
 from engine.admission.subject import Subject
 from engine.errors import Code
 from engine.types import Backend, Check, MemoryEstimate
@@ -15,14 +16,7 @@ def judge(subject: Subject) -> tuple[Check, MemoryEstimate]:
     facts, options = subject.facts, subject.options
     context = options.context or facts.context
     shape = subject.shape
-    need = estimate(
-        subject.entry,
-        shape,
-        context,
-        facts.slots,
-        options.reserve_gb,
-        weights=subject.weight_bytes,
-    )
+    need = _need(subject, weights=subject.weight_bytes)
     budget, bound = facts.budget, "budget"
     if facts.device_limit is not None and facts.device_limit < budget:
         budget, bound = facts.device_limit, "device's working set"
@@ -56,12 +50,26 @@ def judge(subject: Subject) -> tuple[Check, MemoryEstimate]:
 def fits(subject: Subject) -> bool:
     """Whether there is certainly room, free on the machine right now too; cheap, since the weights
     are taken at the catalog's word."""
-    facts, options = subject.facts, subject.options
-    context = options.context or facts.context
-    need = estimate(subject.entry, subject.shape, context, facts.slots, options.reserve_gb)
+    facts = subject.facts
+    need = _need(subject)
     budget = min(facts.budget, facts.device_limit or facts.budget)
     room = budget - facts.reserved - facts.lost
     return max(need.total, need.weights) <= min(room, facts.available)
+
+
+def _need(subject: Subject, weights: int | None = None) -> MemoryEstimate:
+    facts, options = subject.facts, subject.options
+    ranks = options.ranks or 1
+    return estimate(
+        subject.entry,
+        subject.shape,
+        options.context or facts.context,
+        facts.slots,
+        options.reserve_gb,
+        weights=weights,
+        ranks=ranks,
+        whole=kept_whole(subject) if ranks > 1 and not subject.is_simulated else 0,
+    )
 
 
 def _remedy(subject: Subject, need: MemoryEstimate, room: int, budget: int) -> str:
@@ -90,6 +98,7 @@ def _words(need: MemoryEstimate, context: int, slots: int, *, pooled: bool) -> s
     return (
         f"{_gb(need.total)}: weights {_gb(need.weights)}, cache {_gb(need.cache)} for "
         f"{tokens}, overhead {_gb(need.overhead)}"
+        + (f", {need.ranks} ranks of {_gb(need.per_rank)}" if need.ranks > 1 else "")
     )
 
 

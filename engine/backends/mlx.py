@@ -4,6 +4,7 @@ Everything runs on the calling thread: MLX is not safe to call from several (fac
 """
 
 import collections
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,9 +23,11 @@ from engine.backends.base import (
 )
 from engine.backends.chance import chance
 from engine.backends.constraint import Constraint, Grammars
+from engine.backends.dialect import Prompt
 from engine.backends.hollow import Hollow
 from engine.backends.mlx_batch import Batch, Drawn
 from engine.backends.mlx_piece import Pieces
+from engine.backends.mlx_ring import Ring
 from engine.backends.score import Evaluation, score
 from engine.backends.template import closing
 from engine.workers.protocol import (
@@ -68,8 +71,14 @@ class _Slots:
 class MlxBackend:
     """A :class:`engine.backends.base.ModelBackend` over mlx-lm. Making one imports mlx-lm."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, ring: Ring | None = None
+    ) -> None:
+        """Args:
+        ring: Where it meets the other ranks, if it is to hold one part of a split model.
+        """
         mlx_runtime.import_mlx()
+        self._ring = ring
         self.backend_version = mlx_runtime.backend_version()
         self.device = mlx_runtime.device()
         self._clock = clock
@@ -108,11 +117,14 @@ class MlxBackend:
         if spec.slots < 1 or spec.context < 1:
             raise LoadError(f"slots {spec.slots}, context {spec.context}: both must be positive")
         folder = Path(spec.path)
-        if spec.build_from:
+        ring = self._ring
+        if spec.build_from and (ring is None or ring.first):
             mlx_model.ensure_built(Path(spec.build_from), folder, on_progress)
-        model = mlx_model.load_folder(folder, on_progress)
+        elif spec.build_from:
+            mlx_model.await_built(folder)
+        model = mlx_model.load_folder(folder, on_progress, ring)
         self._model = model
-        self._batch = Batch(model, slots=spec.slots, clock=self._clock)
+        self._batch = Batch(model, slots=spec.slots, clock=self._clock, ring=ring)
         self._context = min(spec.context, model.context_trained or spec.context)
         self._most = spec.slots
         return Loaded(
@@ -134,9 +146,7 @@ class MlxBackend:
             RequestError: it has no prompt, does not fit the context, or cannot be rendered.
         """
         model = self._loaded
-        prompt = model.dialect.prompt(request)
-        # A template writes the tokens that begin a sequence itself.
-        tokens = model.encode(prompt.text, special=request.prompt is not None)
+        prompt, tokens = self._read(request)
         refuse_bias(request.sampling.logit_bias, model.vocabulary)
         refuse_length(len(tokens), self._context)
         self._slots.waiting.append(
@@ -152,6 +162,19 @@ class MlxBackend:
         self._news.append(
             Started(id=request.id, prompt_tokens=len(tokens), thinking=prompt.thinking)
         )
+
+    def _read(self, request: Generate) -> tuple[Prompt, list[int]]:
+        """The prompt and its tokens: rank 0's, because a template may write the time of day."""
+        model, ring = self._loaded, self._ring
+        try:
+            prompt = model.dialect.prompt(request)
+        except RequestError:
+            if ring is not None:  # the others wait for this rank's word too
+                ring.lead_tokens([])
+            raise
+        # A template writes the tokens that begin a sequence itself.
+        tokens = model.encode(prompt.text, special=request.prompt is not None)
+        return prompt, tokens if ring is None else ring.lead_tokens(tokens)
 
     def step(self) -> list[StepEvent]:
         """Advance every running request by a token or a piece of its prompt.
@@ -259,7 +282,9 @@ class MlxBackend:
             trouble, count = mlx_probe.round_trip(model, question.text)
             return self._answer(question, trouble, {"tokens": float(count)})
         if self._evaluation is None or self._evaluation.text != question.text:
-            self._evaluation = mlx_probe.evaluate(model, question.text, context=self._context)
+            with self._ring.order() if self._ring else contextlib.nullcontext():
+                seen = mlx_probe.evaluate(model, question.text, context=self._context)
+            self._evaluation = seen
         if self._holes is None:
             self._holes = mlx_probe.holes(model)
         return score(question, self._evaluation, self._holes)

@@ -11,6 +11,7 @@ from engine.backends import mlx_release, mlx_runtime
 from engine.backends.constraint import Constraint
 from engine.backends.mlx_model import LoadedModel
 from engine.backends.mlx_prefix import Prefix
+from engine.backends.mlx_ring import Ring
 from engine.backends.mlx_sampler import Record, make_processors, make_sampler
 from engine.backends.prefill import PrefillPace
 from engine.workers.protocol import Sampling
@@ -53,7 +54,12 @@ class Batch:
     """
 
     def __init__(
-        self, loaded: LoadedModel, *, slots: int, clock: Callable[[], float] = time.monotonic
+        self,
+        loaded: LoadedModel,
+        *,
+        slots: int,
+        clock: Callable[[], float] = time.monotonic,
+        ring: Ring | None = None,
     ) -> None:
         from mlx_lm.generate import BatchGenerator
 
@@ -72,6 +78,9 @@ class Batch:
             prefill_step_size=_MOST,
         )
         self._joining = joining
+        self._ring = ring
+        if ring is not None:
+            ring.compute_on(self._generator.stream)
         self._slots = slots
         self._prefix = Prefix()
         self._shared: dict[int, int] = {}
@@ -97,13 +106,16 @@ class Batch:
         record = Record() if chances else None
         if record is not None:
             processors.insert(0, record)
+        sampler = make_sampler(sampling, self._loaded.vocabulary)
+        if self._ring is not None:
+            sampler = self._ring.leading(sampler)
         kept, shared = self._prefix.take(prompt) or (None, 0)
         [number] = self._generator.insert(
             [prompt[shared:]],
             caches=[self._joining(self._loaded.model, kept)],
             all_tokens=[prompt[:shared]],
             max_tokens=[limit],
-            samplers=[make_sampler(sampling, self._loaded.vocabulary)],
+            samplers=[sampler],
             logits_processors=[processors],
             **{self._ending: [self._no_ends if ignore_eos else self._ends]},
         )
@@ -135,6 +147,8 @@ class Batch:
         self._prefix.settle()
         if self._readers:
             budget = self._pace.budget(beside_streams=bool(self._streams))
+            if self._ring is not None:
+                budget = self._ring.lead(budget)
             self._generator.prefill_step_size = max(1, budget // len(self._readers))
         started = self._clock()
         prompts, tokens = self._generator.next()

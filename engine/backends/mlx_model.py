@@ -4,6 +4,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from engine.backends.base import LoadError, OnProgress, RequestError
 from engine.backends.dialect import Dialect, Render, thinking, tool_format
 from engine.backends.marks import marks
 from engine.backends.mlx_piece import Spelling
+from engine.backends.mlx_ring import Ring
 from engine.backends.template import ChatTemplate
 from engine.backends.turn import as_turns, free_names
 from engine.workers.entrance import command
@@ -23,6 +25,7 @@ _STEPS = 50
 """How many steps of progress a load is told in, at most."""
 _STEP_BYTES = 8 * 1024 * 1024
 """No step is smaller than this."""
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +79,11 @@ class LoadedModel:
         return frozenset(self.tokenizer.eos_token_ids)
 
 
-def load_folder(path: Path, on_progress: OnProgress) -> LoadedModel:
+def load_folder(path: Path, on_progress: OnProgress, ring: Ring | None = None) -> LoadedModel:
     """Read a model folder without running anything in it.
+
+    Args:
+        ring: Where the ranks meet that the model is split among; this one keeps its part only.
 
     Raises:
         LoadError: the folder's path is not there.
@@ -98,6 +104,8 @@ def load_folder(path: Path, on_progress: OnProgress) -> LoadedModel:
                 eos_token_ids=config.get("eos_token_id"),
             )
             _refuse_unbatchable(model, str(config.get("model_type")))
+            if ring is not None:
+                _split(model, ring, str(config.get("model_type")))
             _read_weights(model, on_progress)
         except Exception as error:
             if str(folder) not in str(error):
@@ -175,6 +183,14 @@ def _read_weights(model: Any, on_progress: OnProgress) -> None:
     on_progress(1.0, "loading")
 
 
+def _split(model: Any, ring: Ring, kind: str) -> None:
+    """Leave of a lazy model the part of this rank, as mlx-lm's ``sharded_load`` does it; the rest
+    of the weights is read from the disk and let go of, layer by layer."""
+    if not hasattr(model, "shard"):
+        raise LoadError(f"Model type {kind} not supported: it cannot be split among ranks")
+    model.shard(ring.join())
+
+
 def _refuse_unbatchable(model: Any, kind: str) -> None:
     from mlx_lm.models.cache import make_prompt_cache
 
@@ -244,6 +260,12 @@ def _renderer(tokenizer: Any) -> Render | None:
             raise RequestError("template", f"chat template: {cause}") from error
 
     return render
+
+
+def await_built(folder: Path) -> None:
+    """Wait until another rank has built the starter; if it cannot, the parent ends this one."""
+    while not (folder / "config.json").exists():
+        time.sleep(_LOOK_S)
 
 
 def ensure_built(gguf: Path, folder: Path, on_progress: OnProgress) -> None:

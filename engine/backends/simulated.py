@@ -15,6 +15,7 @@ from engine.backends.base import LoadError, OnProgress, StepEvent, refuse_bias, 
 from engine.backends.dialect import Dialect
 from engine.backends.simulated_fault import FaultCounter, Faults
 from engine.catalog.simulated import ScriptError, SimulatedScript, When, read_script
+from engine.workers.placement import Seat
 from engine.workers.protocol import (
     Chance,
     Generate,
@@ -117,6 +118,7 @@ class SimulatedBackend:
 
     Args:
         raw_output: Writes bytes to the parent's socket, for a torn frame.
+        seat: Which of several processes it is, if it is: it has the faults of that rank only.
         clock: Monotonic seconds.
         sleep: Waits so many seconds.
     """
@@ -126,6 +128,8 @@ class SimulatedBackend:
         raw_output: Callable[[bytes], None],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        *,
+        seat: Seat | None = None,
     ) -> None:
         self.backend_version = "simulated 1.0"
         self.device = "none"
@@ -134,6 +138,7 @@ class SimulatedBackend:
         self._sleep = sleep
         self._script = SimulatedScript(kind="simulated")
         self._context = 0
+        self._seat = seat or Seat(0, 1)
         self._faults = Faults((), FaultCounter(None), raw_output)
         self._slots = _Slots(most=1)
         self._news: list[StepEvent] = []
@@ -155,7 +160,7 @@ class SimulatedBackend:
         except ScriptError as error:
             raise LoadError(str(error)) from error
         counter = FaultCounter.of(spec.state_dir, spec.fingerprint, spec.path)
-        self._faults = Faults(script.faults, counter, self._raw_output)
+        self._faults = Faults(script.faults, counter, self._raw_output, rank=self._seat.rank)
         self._context = min(spec.context, script.context)
         self._slots = _Slots(most=max(1, spec.slots))
         self._dialect = _dialect(script)
@@ -324,7 +329,7 @@ class SimulatedBackend:
 
     def memory_bytes(self) -> int:
         """What the script claims to weigh; nothing like it is allocated."""
-        return self._script.weight_bytes
+        return self._script.weight_bytes // self._seat.ranks
 
     def close(self) -> None:
         """Nothing to free; never returns once ``ignore_term`` has fired."""

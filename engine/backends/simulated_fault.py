@@ -72,6 +72,7 @@ class Faults:
         faults: The script's, in its order.
         counter: How often each has fired already.
         raw_output: Writes bytes to the parent's socket, outside any frame.
+        rank: Which of several processes has these faults.
     """
 
     def __init__(
@@ -79,8 +80,10 @@ class Faults:
         faults: Sequence[Fault],
         counter: FaultCounter,
         raw_output: Callable[[bytes], None],
+        *,
+        rank: int = 0,
     ) -> None:
-        self._faults = tuple(enumerate(faults))
+        self._faults = tuple((at, fault) for at, fault in enumerate(faults) if fault.rank == rank)
         self._counter = counter
         self._raw_output = raw_output
         self._fired: set[tuple[int, str]] = set()

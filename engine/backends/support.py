@@ -2,8 +2,9 @@
 
 ``python -P -m engine.backends.support gguf llama pre:gpt-4o`` prints one JSON object on standard
 output. A question is the name of an architecture, ``pre:NAME`` for a GGUF pre-tokenizer,
-``vocabulary:MODEL`` for a GGUF tokenizer or ``tokenizer:CLASS`` for a tokenizer class of the
-transformers library; the only question
+``vocabulary:MODEL`` for a GGUF tokenizer, ``tokenizer:CLASS`` for a tokenizer class of the
+transformers library, ``split:ARCHITECTURE`` whether a model can be split among ranks and
+``repeat:ARCHITECTURE`` whether one key-value head may go to several; the only question
 ``--versions`` is answered without importing the backend. No file of a user is opened:
 llama.cpp is given headers made here, mlx-lm is asked for its modules. Needs nothing but the
 standard library and the backend, so it runs in any interpreter a runtime names.
@@ -22,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 VERSIONS = "--versions"
@@ -110,6 +112,9 @@ def _ask_llama(questions: list[str]) -> dict[str, object]:
         path = Path(folder) / "question.gguf"
         for question in questions:
             kind, _, name = question.rpartition(":")
+            if kind == "split":
+                answers[question] = bool(native.llama_supports_rpc())
+                continue
             if kind == "pre":
                 header, refusal = pre_tokenizer_header(name), b"unknown pre-tokenizer type"
             elif kind == "vocabulary":
@@ -141,6 +146,20 @@ def _model_of(module_name: str) -> Any:
     except ImportError:
         return None
     return module if hasattr(module, "Model") and hasattr(module, "ModelArgs") else None
+
+
+def _repeats(code: CodeType) -> bool:
+    """Whether ``shard`` has a place where it repeats weights: nothing else tells that a runtime
+    lets several ranks share a key-value head."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
+    return "repeat" in code.co_names or any(_repeats(one) for one in inner)
+
+
+def _splits(kind: str, module: Any) -> bool:
+    shard = getattr(module.Model, "shard", None) if module is not None else None
+    if kind == "split" or shard is None:
+        return shard is not None
+    return _repeats(shard.__code__)
 
 
 def _requires(module: Any) -> list[str]:
@@ -175,11 +194,14 @@ def _ask_mlx(questions: list[str]) -> dict[str, object]:
         if kind == "tokenizer":
             answers[question] = _has_tokenizer(name)
             continue
-        model_type, _, class_name = question.partition("/")
+        model_type, _, class_name = name.partition("/")
         module_name = by_class.get((model_type, class_name)) or remapping.get(
             model_type, model_type
         )
         module = _model_of(module_name)
+        if kind:
+            answers[question] = _splits(kind, module)
+            continue
         answers[question] = module is not None
         if module is not None and (needed := _requires(module)):
             requires[question] = needed

@@ -71,6 +71,8 @@ class Fault(BaseModel):
     """Tokens, or seconds for ``idle``."""
     times: int | None = Field(default=None, ge=1, le=1_000_000)
     """How often it fires before the model behaves; None: always."""
+    rank: int = Field(default=0, ge=0, le=1024)
+    """Which process has it, where the model is loaded over several."""
 
 
 class SimulatedScript(BaseModel):

@@ -40,6 +40,9 @@ class ModelAction(Asked):
     )
 
 
+RANKS = "Processes of this machine to split an MLX model among."
+
+
 class LoadRequest(ModelAction):
     """Admit and load a model."""
 
@@ -55,6 +58,7 @@ class LoadRequest(ModelAction):
     allow_unsupported_runtime: bool = Field(
         False, description="Accept the compatibility risk; on the record, with your name."
     )
+    ranks: int | None = Field(None, ge=1, le=64, description=RANKS)
     unattended: bool = Field(
         False, description="Nobody watches: what took the machine down is left to an operator."
     )
@@ -69,6 +73,7 @@ class LoadRequest(ModelAction):
             keep_alive_s=self.keep_alive_sec,
             allow_unsupported_runtime=self.allow_unsupported_runtime,
             reserve_gb=self.reserve_gb,
+            ranks=self.ranks,
             unattended=self.unattended,
         )
 
@@ -98,6 +103,7 @@ class ExplainRequest(Asked):
     runtime: str | None = Field(None, max_length=100)
     context: int | None = Field(None, gt=0)
     reserve_gb: Positive | None = None
+    ranks: int | None = Field(None, ge=1, le=64, description=RANKS)
     allow_unsupported_runtime: bool = False
 
     def options(self) -> LoadOptions:
@@ -108,6 +114,7 @@ class ExplainRequest(Asked):
             context=self.context,
             allow_unsupported_runtime=self.allow_unsupported_runtime,
             reserve_gb=self.reserve_gb,
+            ranks=self.ranks,
         )
 
 

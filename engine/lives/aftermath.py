@@ -97,6 +97,7 @@ class Aftermath:
             "engine",
             context=mission.context,
             estimate=mission.estimate,
+            ranks=mission.estimate.ranks,
             override=mission.override,
             probation=mission.release,
         )

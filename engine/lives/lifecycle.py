@@ -50,7 +50,7 @@ class Lifecycle:
         self._ending: asyncio.Task[None] | None = None
         self._on_end: Callable[[], None] = lambda: None
         self._intent = ""
-        self._load_took_s = 0.0
+        self._load_took_s = self._began = 0.0
 
     def start(self, on_end: Callable[[], None]) -> None:
         """Begin; ``on_end`` is called once the model is no longer live."""
@@ -190,7 +190,10 @@ class Lifecycle:
     async def _attempt(self) -> Fault | None:
         """Load, prove and serve once; returns the fault that ended it, or None if quarantined."""
         model, services = self.model, self._services
-        spawn = Spawn(model.entry.backend, Path(model.runtime.python), model.runtime.name)
+        runtime, ranks = model.runtime, self.mission.estimate.ranks
+        spawn = Spawn(model.entry.backend, Path(runtime.python), runtime.name, ranks)
+        # The strikes' window counts what a busy machine takes to start a worker as loading, too.
+        self._began = time.monotonic()
         # Durable before the worker is: if the machine goes down with it, this is how we know.
         intent = asyncio.ensure_future(
             asyncio.to_thread(services.intents.begin, model.id, model.key)
@@ -273,11 +276,10 @@ class Lifecycle:
         return fault
 
     async def _timed_load(self, worker: Supervisor) -> Loaded:
-        started = time.monotonic()
         try:
             return await self._load(worker)
         finally:
-            self._load_took_s = max(self._load_took_s, time.monotonic() - started)
+            self._load_took_s = max(self._load_took_s, time.monotonic() - self._began)
 
     async def _load(self, worker: Supervisor) -> Loaded:
         entry, settings = self.model.entry, self._services.settings

@@ -30,6 +30,7 @@ BLANK: dict[str, object] = {
     "idle_since": None,
     "tokens_per_second": None,
     "estimate": None,
+    "ranks": 1,
 }
 """View fields that mean nothing once a model is no longer live."""
 
@@ -63,7 +64,7 @@ class Model:
         self.stamp = ""
         """Inodes, sizes and times of its files when it was admitted: a repaired download has
         others, and what failed before is then no verdict on it."""
-        self.requests: dict[str, RequestView] = {}
+        self._requests: dict[str, Callable[[], RequestView]] = {}
         self._on_change = on_change
         self._on_move = on_move
         self._clock = clock
@@ -165,17 +166,29 @@ class Model:
             fields["version"] = self._view.version + 1
         self.change(**fields)
 
-    def track(self, request: RequestView) -> None:
-        """Note a request, or how far it is."""
-        self.requests[request.id] = request
-        self.change(requests=len(self.requests))
+    @property
+    def requests(self) -> dict[str, RequestView]:
+        """The requests it has, waiting ones included, by their ids, as they stand now."""
+        return {request_id: look() for request_id, look in self._requests.items()}
+
+    def track(self, request_id: str, look: Callable[[], RequestView]) -> None:
+        """Note a request.
+
+        Args:
+            look: How it stands, asked whenever somebody wants to see it: a screen does five times
+                a second, and a request moves with every token.
+        """
+        self._requests[request_id] = look
+        self.change(requests=len(self._requests))
+
+    def advance(self) -> None:
+        """One of its requests has come further."""
         self._on_change()
 
     def forget(self, request_id: str) -> None:
         """A request has ended."""
-        self.requests.pop(request_id, None)
-        self.change(requests=len(self.requests))
-        self._on_change()
+        self._requests.pop(request_id, None)
+        self.change(requests=len(self._requests))
 
 
 def unknown(name: str, count: int) -> Decision:

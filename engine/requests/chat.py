@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 
 from engine.errors import Code, Decision, refuse
 from engine.face import Chance, ChatDelta, ChatEnd, Lane
@@ -148,17 +147,11 @@ class LiveChat:
         self.thinking = False
         """Whether the answer begins inside the model's thinking; known by its first delta."""
         self._items: asyncio.Queue[ChatDelta | ChatEnd] = asyncio.Queue()
-        self._view = RequestView(
-            id=frame.id,
-            model_id=model.id,
-            client=clean_line(client, limit=80),
-            phase="queued",
-            prompt_tokens=0,
-            prefilled=0,
-            generated=0,
-            started_at=clock(),
-        )
-        model.track(self._view)
+        self._name = clean_line(client, limit=80)
+        self._began_at = clock()
+        self._phase = "queued"
+        self._prompt_tokens = self._prefilled = self._generated = 0
+        model.track(frame.id, self._look)
         loop = asyncio.get_running_loop()
         self._deadline = loop.call_later(deadline_s, self._overdue)
 
@@ -185,7 +178,7 @@ class LiveChat:
     @property
     def request_id(self) -> str:
         """The request's id, as the requests screen shows it."""
-        return self._view.id
+        return self.frame.id
 
     def cancel(self) -> None:
         """End it within one step of the backend; at once while it waits."""
@@ -201,7 +194,7 @@ class LiveChat:
             Code.DEADLINE_EXCEEDED,
             f"the request's {limit:g} s passed {where}",
             expected=f"an answer within {limit:g} s",
-            found=f"{self._view.generated} tokens so far",
+            found=f"{self._generated} tokens so far",
             remedy="ask for fewer tokens, allow more time, or ask when the model is less busy",
         )
         if self.begun:
@@ -223,18 +216,22 @@ class LiveChat:
         if self._ended:
             return
         match answer:
-            case Started():
-                self.thinking = answer.thinking
-                self._track("prefill", answer.prompt_tokens, 0, 0)
-            case Progress():
-                self._track("prefill", answer.total, answer.done, self._view.generated)
             case Delta():
                 self._last = time.monotonic()
                 self._first = self._first or self._last
-                generated = self._view.generated + answer.tokens
-                self._track("decode", self._view.prompt_tokens, None, generated)
+                self._phase, self._prefilled = "decode", self._prompt_tokens
+                self._generated += answer.tokens
                 chances = tuple(map(_chance, answer.chances))
                 self._items.put_nowait(ChatDelta(answer.text, answer.tokens, chances))
+                self._model.advance()
+            case Started():
+                self.thinking = answer.thinking
+                self._read(0, answer.prompt_tokens)
+            case Progress(stage="queued"):
+                self._phase = "queued"  # the worker has it and no room for it yet
+                self._model.advance()
+            case Progress():
+                self._read(answer.done, answer.total)
             case Finished():
                 count, span = answer.completion_tokens, self._last - self._first
                 self._end(
@@ -258,7 +255,7 @@ class LiveChat:
             self._fail(self._explain_death(end, False))
 
     def _fail(self, decision: Decision) -> None:
-        self._end(ChatEnd("error", completion_tokens=self._view.generated, decision=decision))
+        self._end(ChatEnd("error", completion_tokens=self._generated, decision=decision))
 
     def _end(self, end: ChatEnd) -> None:
         self._ended = True
@@ -267,12 +264,19 @@ class LiveChat:
         self._on_end(self, end)
         self._items.put_nowait(end)
 
-    def _track(self, phase: str, prompt: int, prefilled: int | None, generated: int) -> None:
-        self._view = replace(
-            self._view,
-            phase=phase,
-            prompt_tokens=prompt,
-            prefilled=prompt if prefilled is None else prefilled,
-            generated=generated,
+    def _read(self, done: int, total: int) -> None:
+        """So much of the prompt has been read."""
+        self._phase, self._prefilled, self._prompt_tokens = "prefill", done, total
+        self._model.advance()
+
+    def _look(self) -> RequestView:
+        return RequestView(
+            id=self.request_id,
+            model_id=self._model.id,
+            client=self._name,
+            phase=self._phase,
+            prompt_tokens=self._prompt_tokens,
+            prefilled=self._prefilled,
+            generated=self._generated,
+            started_at=self._began_at,
         )
-        self._model.track(self._view)

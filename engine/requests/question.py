@@ -17,7 +17,7 @@ def asked(options: LoadOptions | None) -> LoadOptions:
         EngineError: ``invalid_request``; a figure is no figure, or not above zero.
     """
     options = options or LoadOptions()
-    for name in ("reserve_gb", "context", "keep_alive_s"):
+    for name in ("reserve_gb", "context", "keep_alive_s", "ranks"):
         value = getattr(options, name)
         if value is not None and not (math.isfinite(value) and value > 0):
             raise EngineError(

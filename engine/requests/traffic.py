@@ -189,7 +189,7 @@ class Traffic:
             self._begun.discard(chat.request_id)
         else:
             self._queue.remove(chat, chat.client, chat.lane)
-        if not self._model.requests:
+        if not self._chats:
             self._idle.set()
             self.rest()
         if end.tokens_per_second:

@@ -30,14 +30,18 @@ class Channel:
         self._poll.register(connection, select.POLLIN)
         self._decoder = Decoder()
 
-    def receive(self, patience_s: float) -> list[ToWorker]:
+    def receive(self, patience_s: float | None) -> list[ToWorker]:
         """The frames that have arrived, waiting up to ``patience_s`` seconds for the first.
+
+        Args:
+            patience_s: None while requests are being computed: they are not to be held up.
 
         Raises:
             ChannelClosed: the parent is gone.
             ProtocolError: it sent something that is no frame.
         """
         frames: list[ToWorker] = []
+        patience_s = patience_s or 0.0
         while self._poll.poll(0 if frames else patience_s * 1000):
             try:
                 data = self._socket.recv(_CHUNK)

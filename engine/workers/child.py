@@ -19,7 +19,9 @@ from engine.types import Backend
 from engine.workers import lifeline
 from engine.workers.channel import Channel, ChannelClosed
 from engine.workers.loop import Loop, StepFailed
+from engine.workers.placement import Seat
 from engine.workers.protocol import ProtocolError
+from engine.workers.rank import OutOfStep, RankChannel
 
 # Statuses as in sysexits.h, so that none is mistaken for a shell's or an interpreter's.
 STOPPED = 0
@@ -39,22 +41,36 @@ _WHERE = {
 }
 
 
-def _make(kind: Backend, channel: Channel) -> tuple[ModelBackend, Callable[[], None] | None]:
-    """The backend, and what it wants called when idle. Imports it: no model yet."""
+def _make(
+    kind: Backend, connection: socket.socket, seat: Seat | None
+) -> tuple[Channel, ModelBackend, Callable[[], None] | None]:
+    """The way to the parent, the backend, and what it wants called when idle. Imports it: no
+    model yet."""
     if kind is Backend.SIMULATED:
         from engine.backends.simulated import SimulatedBackend
 
-        simulated = SimulatedBackend(raw_output=channel.send_bytes)
-        return simulated, simulated.idle
+        channel = RankChannel(connection, seat.rank, None) if seat else Channel(connection)
+        simulated = SimulatedBackend(channel.send_bytes, seat=seat)
+        return channel, simulated, simulated.idle
+    if seat is not None:
+        from engine.backends.mlx import MlxBackend
+        from engine.backends.mlx_ring import Ring
+
+        ring = Ring(seat)
+        return RankChannel(connection, seat.rank, ring), MlxBackend(ring=ring), None
     module, name = _WHERE[kind]
-    return cast("ModelBackend", getattr(importlib.import_module(module), name)()), None
+    made = cast("ModelBackend", getattr(importlib.import_module(module), name)())
+    return Channel(connection), made, None
 
 
-def serve(kind: Backend, connection: socket.socket) -> int:
-    """Serve the parent at the other end until one of both ends; returns the exit status."""
-    channel = Channel(connection)
+def serve(kind: Backend, connection: socket.socket, seat: Seat | None = None) -> int:
+    """Serve the parent at the other end until one of both ends; returns the exit status.
+
+    Args:
+        seat: Which of several processes this is, where several hold the model.
+    """
     try:
-        backend, idle = _make(kind, channel)
+        channel, backend, idle = _make(kind, connection, seat)
     except Exception:  # an interpreter without the backend, or a broken one: ends before Hello
         traceback.print_exc()
         return NO_BACKEND
@@ -65,9 +81,19 @@ def serve(kind: Backend, connection: socket.socket) -> int:
     except ProtocolError as error:
         sys.stderr.write(f"protocol: {error}\n")
         return GARBLED
+    except OutOfStep as error:
+        sys.stderr.write(f"{error}\n")
+        return BROKEN
     except StepFailed:
         return BROKEN
     return STOPPED
+
+
+def _seat(arguments: argparse.Namespace) -> Seat | None:
+    if arguments.ranks == 1:
+        return None
+    ring = tuple(arguments.ring.split(",")) if arguments.ring else ()
+    return Seat(arguments.rank, arguments.ranks, ring)
 
 
 def main() -> None:
@@ -76,6 +102,9 @@ def main() -> None:
     parser.add_argument("--backend", type=Backend, required=True)
     parser.add_argument("--fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--rank", type=int, default=0)
+    parser.add_argument("--ranks", type=int, default=1)
+    parser.add_argument("--ring", default="", help="HOST:PORT of each rank, in order")
     arguments = parser.parse_args()
     lifeline.refuse_core()
     lifeline.settle_signals()
@@ -85,7 +114,7 @@ def main() -> None:
     connection = socket.socket(fileno=arguments.fd)
     connection.set_inheritable(False)
     lifeline.tie_to(arguments.parent, connection, ORPHANED)
-    status = serve(arguments.backend, connection)
+    status = serve(arguments.backend, connection, _seat(arguments))
     # Native libraries have threads and destructors that crash at a normal exit; nothing here
     # needs one.
     sys.stderr.flush()

@@ -65,6 +65,8 @@ class WorkerExit:
     """Why the supervisor itself killed it (a deadline, a torn frame), else empty."""
     out_of_memory: bool = False
     """Whether the system's memory killer struck while the worker lived."""
+    part: str = ""
+    """Which of its processes ended first, where the worker is several: ``rank 1 of 3``."""
 
     @property
     def signal(self) -> str | None:
@@ -79,7 +81,8 @@ class WorkerExit:
     @property
     def cause(self) -> str:
         """The end in a word or a few, for a row."""
-        return self.killed_for or self.signal or f"exit {self.status}"
+        cause = self.killed_for or self.signal or f"exit {self.status}"
+        return f"{cause} in {self.part}" if self.part else cause
 
     @property
     def last_words(self) -> str:

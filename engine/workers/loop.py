@@ -88,7 +88,7 @@ class Loop:
         while True:
             busy = self._loaded and self._backend.active > 0
             until_beat = max(0.0, self._beat + _BEAT_S - self._clock())
-            for frame in self._channel.receive(0.0 if busy else until_beat):
+            for frame in self._channel.receive(None if busy else until_beat):
                 if isinstance(frame, Shutdown):
                     self._backend.close()
                     return

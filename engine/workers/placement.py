@@ -12,12 +12,32 @@ from engine.types import Backend
 
 
 @dataclass(frozen=True, slots=True)
+class Seat:
+    """The place of one process among those that hold a model together."""
+
+    rank: int
+    ranks: int
+    ring: tuple[str, ...] = ()
+    """Where each rank listens for its neighbour, ``HOST:PORT`` in order; empty where they do not
+    talk to each other."""
+
+    @property
+    def name(self) -> str:
+        """For people: ``rank 1 of 3``; the first is rank 0."""
+        return f"rank {self.rank} of {self.ranks}"
+
+
+@dataclass(frozen=True, slots=True)
 class Spawn:
     """What kind of worker is wanted: one backend in one interpreter."""
 
     backend: Backend
     python: Path
     runtime: str
+    ranks: int = 1
+    """Processes that hold the model together, each a part of every layer."""
+    seat: Seat | None = None
+    """Set for one process of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +48,10 @@ class Ending:
     """Exit status, or minus the signal's number."""
     memory_killer: bool = False
     """Whether that machine's memory killer struck meanwhile, or does not tell."""
+    part: str = ""
+    """Which process ended first, where the worker is several: ``rank 1 of 3``."""
+    reason: str = ""
+    """Why the connection itself had to end it, else empty: the status says it then."""
 
 
 class SpawnError(Exception):

@@ -8,7 +8,7 @@ import sys
 
 from engine.workers.entrance import command, path_for
 from engine.workers.exits import memory_kills
-from engine.workers.placement import Connection, Ending, Spawn, SpawnError
+from engine.workers.placement import Connection, Ending, Seat, Spawn, SpawnError
 
 STDERR_TAIL = 64 * 1024
 """Bytes of standard error kept as evidence."""
@@ -63,6 +63,8 @@ class LocalProcess:
         self._process = process
         self._stderr = stderr
         self._channel = channel
+        self._arrived: asyncio.Future[bytes] | None = None
+        self._listening = self._hung_up = False
         self._tail = bytearray()
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._memory_kills = memory_kills()
@@ -83,10 +85,36 @@ class LocalProcess:
 
     async def receive(self) -> bytes:
         """The next bytes from the worker; empty at its end."""
-        try:
-            return await asyncio.get_running_loop().sock_recv(self._channel, _CHUNK)
-        except OSError:
+        if self._hung_up:
             return b""
+        loop = asyncio.get_running_loop()
+        # Listening goes on from one read to the next: sock_recv would begin and end it each time,
+        # which costs more than all that a token is otherwise.
+        self._arrived = loop.create_future()
+        if not self._listening:
+            self._listening = True
+            loop.add_reader(self._channel, self._read)
+        return await self._arrived
+
+    def _read(self) -> None:
+        if self._arrived is None or self._arrived.done():
+            self._deafen()  # nobody waits: what a worker floods stays in the socket
+            return
+        try:
+            data = self._channel.recv(_CHUNK)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._hung_up = True
+            self._deafen()
+        self._arrived.set_result(data)
+
+    def _deafen(self) -> None:
+        if self._listening:
+            self._listening = False
+            asyncio.get_running_loop().remove_reader(self._channel)
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the worker."""
@@ -119,6 +147,7 @@ class LocalProcess:
         """Close the socket and stop listening."""
         self._writer.cancel()
         self._drain.cancel()
+        self._deafen()
         self._channel.close()
         # Nobody reads its pipe any more; left open, it would outlive the event loop and complain.
         self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
@@ -150,6 +179,7 @@ class LocalPlacement:
                 str(theirs.fileno()),
                 "--parent",
                 str(os.getpid()),
+                *_seated(spawn.seat),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=says,
@@ -165,6 +195,14 @@ class LocalPlacement:
             theirs.close()
             os.close(says)
         return LocalProcess(process, ours, stderr)
+
+
+def _seated(seat: Seat | None) -> list[str]:
+    """The arguments that tell a process its rank, as the child reads them."""
+    if seat is None:
+        return []
+    told = ["--rank", str(seat.rank), "--ranks", str(seat.ranks)]
+    return [*told, "--ring", ",".join(seat.ring)] if seat.ring else told
 
 
 async def _reader(descriptor: int) -> asyncio.StreamReader:

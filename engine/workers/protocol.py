@@ -300,6 +300,22 @@ def encode(frame: ToWorker | FromWorker) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
+def _split(data: bytes | bytearray) -> tuple[list[bytes], int]:
+    """The whole bodies at the beginning of ``data``, and where they end."""
+    bodies: list[bytes] = []
+    start, size = 0, len(data)
+    while size - start >= _LENGTH.size:
+        (length,) = _LENGTH.unpack_from(data, start)
+        if length > MAX_FRAME:
+            raise ProtocolError(f"frame length {length:,}; the limit is {MAX_FRAME:,}")
+        end = start + _LENGTH.size + length
+        if end > size:
+            break
+        bodies.append(bytes(data[start + _LENGTH.size : end]))
+        start = end
+    return bodies, start
+
+
 class Decoder:
     """Turns bytes, in whatever pieces they arrive, into whole frame bodies."""
 
@@ -312,19 +328,13 @@ class Decoder:
         Raises:
             ProtocolError: a length field exceeds ``MAX_FRAME``.
         """
-        self._buffer += data
-        bodies: list[bytes] = []
-        start = 0
-        while len(self._buffer) - start >= _LENGTH.size:
-            (length,) = _LENGTH.unpack_from(self._buffer, start)
-            if length > MAX_FRAME:
-                raise ProtocolError(f"frame length {length:,}; the limit is {MAX_FRAME:,}")
-            end = start + _LENGTH.size + length
-            if end > len(self._buffer):
-                break
-            bodies.append(bytes(self._buffer[start + _LENGTH.size : end]))
-            start = end
-        del self._buffer[:start]
+        if self._buffer:  # the rest of a frame: a long one must not be copied with every piece
+            self._buffer += data
+            bodies, end = _split(self._buffer)
+            del self._buffer[:end]
+        else:
+            bodies, end = _split(data)
+            self._buffer += data[end:]
         return bodies
 
     @property

@@ -32,8 +32,9 @@ class Spares:
         return await Supervisor.start(self._placement, spawn, self._deadlines)
 
     def prepare(self, spawn: Spawn) -> None:
-        """Have a spare of this kind ready soon. Does nothing when one waits already."""
-        if not self._keep or self._closed or spawn in self._waiting:
+        """Have a spare of this kind ready soon. Does nothing when one waits already, and for a
+        worker of several processes: too much would stand idle for a load that is rare."""
+        if not self._keep or self._closed or spawn in self._waiting or spawn.ranks > 1:
             return
         task = asyncio.create_task(self._fill(spawn), name=f"spare-{spawn.runtime}")
         self._filling.add(task)

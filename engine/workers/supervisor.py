@@ -320,13 +320,15 @@ class Supervisor:
         ending = await exited
         status = ending.status
         tail = read_tail(await self._connection.stderr_tail())
-        killed_for = self._killed_for or (self._tear if status >= 0 else "")
+        tear = self._tear if status >= 0 else ""
+        killed_for = self._killed_for or ending.reason or tear
         unexplained = status == -signal.SIGKILL and not killed_for
         return WorkerExit(
             at=time.time(),
             status=status,
             stderr_tail=tail,
             killed_for=killed_for,
+            part=ending.part if killed_for != STOPPED else "",
             out_of_memory=unexplained and ending.memory_killer,
         )
 

@@ -26,9 +26,13 @@ CLIENT_GONE = 499
 """What the log of a proxy calls it; nobody reads the response."""
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+"""Made once: ``json.dumps`` makes one of these with every token."""
+
+
 def event(data: object, name: str = "") -> bytes:
     """One server-sent event."""
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = _ENCODER.encode(data)
     head = f"event: {name}\n" if name else ""
     return f"{head}data: {text}\n\n".encode("utf-8", "replace")
 
