@@ -310,7 +310,7 @@ def test_a_lost_state_is_rebuilt_from_the_registry(house: House, tmp_path: Path)
     said("s", "strike", "fail")
     house.strike_out()
     house.path.write_bytes(b'{"version": 1, "cases": [')
-    house.restart()
+    house.open()
     lost = house.file
     assert lost.lost
     assert "state.json.corrupt-" in lost.warnings[0]
