@@ -85,10 +85,10 @@ def _numbers(subject: Subject, ranks: int, *, few: bool) -> Iterator[tuple[int, 
     """
     values = _of_header(subject.metadata) if subject.is_gguf else _of_config(subject.config)
     heads, shared, inner = values
-    if heads:
-        yield heads, "attention heads"
     if shared and not (few and shared < ranks and ranks % shared == 0):
         yield shared, "key-value heads"
+    if heads:
+        yield heads, "attention heads"
     for size in inner:
         yield size, "rows of the feed-forward"
     for header in subject.shards.values() if not subject.is_gguf else ():
@@ -132,7 +132,7 @@ def _count(value: object) -> int:
 def _remedy(counts: list[int]) -> str:
     shared = math.gcd(*counts)
     fits = [str(n) for n in range(2, min(shared, MOST) + 1) if shared % n == 0]
-    return f"use {' or '.join([*fits[:6], '1'])} ranks" if fits else "load it with one rank"
+    return f"use {' or '.join(fits[:6])} ranks, or one" if fits else "load it with one rank"
 
 
 def _refused(message: str, expected: str, found: str, remedy: str) -> Check:

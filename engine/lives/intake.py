@@ -116,6 +116,9 @@ class Intake:
         if release:
             text += ", released on probation" + (" before its cool-down was over" if early else "")
             kind = "model_released"
+        ranks = explanation.estimate.ranks if explanation.estimate else 1
+        if ranks > 1:
+            text += f", split among {ranks} processes"
         if options.reserve_gb is not None:
             text += f", {options.reserve_gb:g} GB stated"
         self._services.say(
@@ -124,7 +127,12 @@ class Intake:
             model_id=model.id,
             actor=actor,
             level=level,
-            data={"skipped": skipped, "reserve_gb": options.reserve_gb, "early": early},
+            data={
+                "skipped": skipped,
+                "reserve_gb": options.reserve_gb,
+                "ranks": ranks,
+                "early": early,
+            },
         )
 
     async def _refusal(self, model: Model, key: Key, decision: Decision, actor: str) -> EngineError:

@@ -49,6 +49,7 @@ def test_llama_cpp_answers_for_architectures_and_pre_tokenizers(
         "pre:nonesuch",
         "vocabulary:t5",
         "vocabulary:nonesuch",
+        "split:gguf",
         "x\x1b[2J",
     ]
     answer = capabilities.ask(Backend.GGUF, PYTHON, names)
@@ -61,6 +62,7 @@ def test_llama_cpp_answers_for_architectures_and_pre_tokenizers(
         "pre:nonesuch": False,
         "vocabulary:t5": True,
         "vocabulary:nonesuch": False,
+        "split:gguf": False,  # built without RPC, as from PyPI's source
         "x\x1b[2J": False,
     }
     assert answer.ggml_types is not None
@@ -97,6 +99,10 @@ def test_mlx_lm_answers_by_its_own_list_and_remapping(capabilities: Capabilities
             "bailing_hybrid/BailingMoeV3ForCausalLM",
             "tokenizer:LlamaTokenizer",
             "tokenizer:TikTokenTokenizer",
+            "split:llama/LlamaForCausalLM",
+            "split:gemma3",
+            "repeat:llama",
+            "repeat:qwen3_5",
         ],
     )
     assert not answer.error
@@ -105,6 +111,8 @@ def test_mlx_lm_answers_by_its_own_list_and_remapping(capabilities: Capabilities
         "kimi_k2",
         "llama",
         "llama/LlamaForCausalLM",
+        "repeat:qwen3_5",
+        "split:llama/LlamaForCausalLM",
         "tokenizer:LlamaTokenizer",
     ]
     assert capabilities.versions(Backend.MLX, PYTHON).version == answer.version

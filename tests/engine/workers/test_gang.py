@@ -143,7 +143,8 @@ async def test_a_rank_that_cannot_load_is_named(start: Start, tmp_path: Path) ->
 
 async def test_a_rank_that_garbles_its_frames_ends_all(start: Start, tmp_path: Path) -> None:
     worker = await start()
-    await load(worker, tmp_path, {"when": "idle", "do": "torn_frame", "rank": 1})
+    await load(worker, tmp_path, {"when": "token", "do": "torn_frame", "rank": 1})
+    worker.generate(ask("a"))
     async with asyncio.timeout(PATIENCE_S):
         end = await asyncio.shield(worker.ended)
     assert end.killed_for == "torn frame: the connection ended inside a frame"
