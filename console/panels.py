@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from console.line import Cell, Line, cut, left, shorten, spread, tidy, width_of
+from console.line import Cell, DrawnLines, Line, cut, left, shorten, spread, tidy, width_of
 from console.paragraph import wrap
 from console.status import LIVE, SIMULATED, STEP_SIGNS, Glyphs
 from console.units import clock_text, ms_text, rate_text
@@ -219,11 +219,14 @@ def registry_heading(width: int) -> Line:
 
 def registry_lines(
     rows: Sequence[RegistryRow], width: int, now: float, glyphs: Glyphs
-) -> tuple[Line, ...]:
+) -> Sequence[Line]:
     """One line for each record, newest first: time, outcome, model, version, reason."""
     if not rows:
         return ((Cell(cut(" nothing has been proved or refuted yet", width), "dim"),),)
-    return tuple(_registry_line(row, _registry_columns(width), width, now, glyphs) for row in rows)
+    columns = _registry_columns(width)
+    return DrawnLines(
+        len(rows), lambda index: _registry_line(rows[index], columns, width, now, glyphs)
+    )
 
 
 def _registry_line(

@@ -3,14 +3,15 @@
 Everything a screen shows of foreign text passes ``tidy`` here.
 """
 
-from collections.abc import Hashable
+import time
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from rich.cells import cell_len
 
-from console.line import Cell, Line, cut, shorten, spread, tidy, width_of
+from console.line import Cell, DrawnLines, Line, cut, shorten, spread, tidy, width_of
 from console.panels import canary_lines, canary_title, quarantine_lines, registry_lines
-from console.rows import heading, model_row
+from console.rows import columns_for, heading, model_row
 from console.status import LIVE, SIMULATED, Glyphs, sign_of
 from console.units import clock_text, size_text
 from console.wording import (
@@ -81,7 +82,7 @@ class Picture:
     ids: tuple[str, ...]
     """Model ids in the order of ``rows``."""
     heading: Line
-    rows: tuple[Line, ...]
+    rows: Sequence[Line]
     note: tuple[Line, ...]
     models_title: str
     models_subtitle: str
@@ -90,7 +91,7 @@ class Picture:
     quarantine_title: str
     quarantine: tuple[Line, ...]
     registry_subtitle: str
-    registry: tuple[Line, ...]
+    registry: Sequence[Line]
 
 
 def arrange(
@@ -115,6 +116,8 @@ def visible(snapshot: EngineSnapshot, options: ViewOptions) -> tuple[ModelView, 
     """
     by_id = {model.id: model for model in snapshot.models}
     words = options.filter.casefold().split()
+    if not words:
+        return tuple(by_id[i] for i in options.order if i in by_id)
 
     def wanted(model: ModelView) -> bool:
         text = f"{model.id} {model.backend} {model.readiness} {sign_of(model).word}".casefold()
@@ -147,21 +150,39 @@ def beat(snapshot: EngineSnapshot) -> Hashable:
     )
 
 
+_LATELY_S = 2.0
+"""A screen that is drawn once a second has shown the end of a countdown by then."""
+
+
+def moment(snapshot: EngineSnapshot, width: int, now: float) -> Hashable:
+    """All that the clock alone changes in a picture: two equal moments of one snapshot draw alike.
+
+    Args:
+        width: Columns of the models' rows; a wide one tells how long a model has been idle.
+    """
+    counting = (
+        any(m.retry_at is not None or m.drain_until is not None for m in snapshot.models)
+        or any(not c.held and c.eligible_at > now - _LATELY_S for c in snapshot.quarantine)
+        or (columns_for(width).idle and any(m.idle_since is not None for m in snapshot.models))
+    )
+    return now if counting else time.localtime(now)[:3]  # times of other days are told as dates
+
+
 def present(snapshot: EngineSnapshot, options: ViewOptions) -> Picture:
     """Draw the dashboard's panels."""
     glyphs = options.glyphs
     models = visible(snapshot, options)
     chosen = snapshot.model(options.selected) if options.selected else None
     side = options.side_width
-    if models:
-        rows = tuple(model_row(model, options.width, options.now, glyphs) for model in models)
-    else:
-        rows = (_empty(snapshot, options),)
+
+    def draw(index: int) -> Line:
+        return model_row(models[index], options.width, options.now, glyphs)
+
     count = len(snapshot.quarantine)
     return Picture(
         ids=tuple(model.id for model in models),
         heading=heading(options.width),
-        rows=rows,
+        rows=DrawnLines(len(models), draw) if models else (_empty(snapshot, options),),
         note=note_lines(chosen, options, snapshot.case(options.selected or "")),
         models_title=f"Models {len(models)}/{len(snapshot.models)}" if options.filter else "Models",
         models_subtitle=f"filter: {tidy(options.filter, limit=30)}" if options.filter else "",

@@ -222,6 +222,11 @@ class EventLog:
         with self._mutex:
             return tuple(self._ring)[-count:] if count > 0 else ()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something was written that the medium may not have yet."""
+        return self._unsynced
+
     def flush(self) -> None:
         """Wait until everything written is on the medium. Never raises; see ``trouble``."""
         with self._mutex:

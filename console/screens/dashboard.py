@@ -1,6 +1,7 @@
 """The dashboard: Models, Canary, Quarantine and Registry, the event line and the keys."""
 
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
@@ -19,6 +20,7 @@ from console.presenter import (
     arrange,
     beat,
     event_line,
+    moment,
     present,
     simulated_ids,
     visible,
@@ -61,6 +63,8 @@ class DashboardScreen(Screen[None]):
         self._sort = SORTS[0]
         self._order: tuple[str, ...] = ()
         self._beat: Hashable = None
+        self._drawn: object = None
+        """What the last drawing was made of, but for the operator's own doing."""
 
     def compose(self) -> ComposeResult:
         """Every panel once; the style sheet decides where it stands."""
@@ -93,7 +97,7 @@ class DashboardScreen(Screen[None]):
         for kind in (ModelsPanel, CanaryPanel, QuarantinePanel):
             panel = self.query_one(kind)
             self.watch(panel, "scroll_y", panel.place, init=False)
-        self.set_interval(1.0, self.redraw, name="second")
+        self.set_interval(1.0, self._second, name="second")
 
     # Drawing
 
@@ -106,6 +110,21 @@ class DashboardScreen(Screen[None]):
 
     def _on_news(self) -> None:
         self.redraw()
+
+    def _second(self) -> None:
+        """Draw what a second has changed; on most of an idle console's it is nothing."""
+        if self._seen() != self._drawn:
+            self.redraw()
+
+    def _seen(self) -> object:
+        """All that can change without a key or a resize, each of which draws by itself."""
+        app, snapshot, now = self.lmx, self.lmx.snapshot, self.lmx.clock()
+        pulse, width = app.pulse, self.query_one(ModelsPanel).size.width
+        age = round(max(pulse.age_s, app.pump.period_s), 1)
+        return (
+            *(snapshot, moment(snapshot, width, now), headline(snapshot, app.news, now)),
+            *(age, replace(pulse, age_s=0.0)),
+        )
 
     @on(LinePanel.Resized)
     def redraw(self) -> None:
@@ -145,6 +164,7 @@ class DashboardScreen(Screen[None]):
             self.query_one(EventLine).show((line,))
         # Behind a dialog, too: the size may change there.
         self.query_one(FooterLine).show((footer_line(app.selection(self), width),))
+        self._drawn = self._seen()
 
     def _options(self, now: float) -> ViewOptions:
         side = self.query_one(CanaryPanel).size.width or self.query_one(QuarantinePanel).size.width

@@ -1,5 +1,7 @@
 """The Models panel: rows of models, selected by id and never by place."""
 
+from collections.abc import Sequence
+
 from textual import events
 from textual.message import Message
 
@@ -20,7 +22,7 @@ class ModelsPanel(LinePanel):
     ids: tuple[str, ...] = ()
 
     def show_models(
-        self, ids: tuple[str, ...], rows: tuple[Line, ...], heading: Line, selected: str | None
+        self, ids: tuple[str, ...], rows: Sequence[Line], heading: Line, selected: str | None
     ) -> None:
         """Show these rows, with the cursor on the row of ``selected`` if it is among them."""
         self.ids = ids

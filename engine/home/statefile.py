@@ -212,6 +212,11 @@ class StateFile:
         if parts and durable:
             self.flush()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether something is not on disk yet."""
+        return self._dirty
+
     def flush(self) -> bool:
         """Write what is not on disk yet. Returns whether everything now is.
 

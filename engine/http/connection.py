@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import time
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 import h11
@@ -24,6 +27,12 @@ async def _busy(scope: Scope, receive: Receive, send: Send) -> None:
         remedy="come back in a second, or keep fewer connections open",
     )
     await refusal(decision, {"Connection": "close"})(scope, receive, send)
+
+
+@lru_cache(1)
+def _date(second: int) -> tuple[bytes, bytes]:
+    """The ``Date`` of an answer (RFC 9110, 6.6.1), at this Unix time."""
+    return b"date", formatdate(second, usegmt=True).encode()
 
 
 class Connection(H11Protocol):
@@ -49,6 +58,7 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self.conn.their_state is h11.IDLE and self._head_due is None:
             self._wait_for_head()  # the first bytes of the next request
+        self.server_state.default_headers = [_date(int(time.time()))]
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._head_came()

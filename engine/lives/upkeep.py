@@ -10,12 +10,16 @@ from engine.home.home import Home
 from engine.home.statefile import StateFile
 from engine.lives.lifecycle import Lifecycle
 from engine.registry import RegistryTrouble
+from engine.second import until_second
 from engine.services import Services
 from engine.text import clean_line
 from engine.trials.upgrade import Upgrade
 from engine.types import Notice, Readiness
 
 TICK_S = 1.0
+_OTHERS_TICKS = 5
+"""So many ticks apart the rows that other processes wrote are looked for, when nothing else waits
+to be written: it is a thread's work, since a disk may make it wait."""
 _NOTICEABLE = 100
 """Free memory is shown anew when it moved by this part of the budget."""
 
@@ -43,6 +47,7 @@ class Upkeep:
         self.upgrade = Upgrade(services)
         self.ticked_at = time.monotonic()
         """When the last tick came to its end, on the monotonic clock."""
+        self._ticks = 0
         self._services = services
         self._state = state
         self._home = home
@@ -56,7 +61,7 @@ class Upkeep:
         """Tick until cancelled. What fails is said once and tried again the next second."""
         board = self._services.board
         while True:
-            await asyncio.sleep(TICK_S)
+            await until_second(TICK_S)
             try:
                 await self._tick()
             except Exception as error:
@@ -74,7 +79,10 @@ class Upkeep:
             self._look_after(life)
         for host in services.hosts:
             host.reclaim.look()
-        if await asyncio.to_thread(self._write_what_waits):
+        self._ticks += 1
+        waits = self._state.waiting or services.events.waiting or services.registry.pending
+        due = waits or self._ticks % _OTHERS_TICKS == 0
+        if due and await asyncio.to_thread(self._write_what_waits):
             services.board.changed()
         await self.upgrade.look()
         self._show_disk_trouble()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from engine.second import until_second
 from engine.settings import Deadlines
 from engine.workers.exits import WorkerExit, read_tail
 from engine.workers.placement import Connection, Ending, Placement, Spawn
@@ -40,7 +41,8 @@ from engine.workers.protocol import (
 
 STOPPED = "stopped"
 """The cause of an end that was asked for."""
-_TICK_S = 0.25
+_TICK_S = (0.25, 1.0)
+"""Deadlines are looked at so often, at most and at least: fifteen times in the shortest of them."""
 _EXIT_PATIENCE_S = 0.5
 """How long a worker that closed its socket may take to be gone before it is killed."""
 
@@ -288,8 +290,11 @@ class Supervisor:
         sink(frame)
 
     async def _watch(self) -> None:
+        limits = self._deadlines
+        shortest = min(limits.start_s, limits.heartbeat_s, limits.first_token_s, limits.silence_s)
         while True:
-            await asyncio.sleep(_TICK_S)
+            patience = min(shortest, self._load_deadline_s or shortest)
+            await until_second(min(max(patience / 15, _TICK_S[0]), _TICK_S[1]))
             if overdue := self._overdue(time.monotonic()):
                 self.kill(overdue)
                 return

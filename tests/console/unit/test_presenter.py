@@ -14,6 +14,7 @@ from console.presenter import (
     arrange,
     beat,
     event_line,
+    moment,
     note_lines,
     present,
     visible,
@@ -319,3 +320,50 @@ def test_more_notices_than_fit_are_counted() -> None:
     assert text(lines[0]).endswith("(L)")
     assert text(lines[1]).endswith("(+2, L)")
     assert all(width_of(line) <= 60 for line in lines)
+
+
+STILL: dict[str, EngineSnapshot] = {
+    "working": replace(gallery.working(), quarantine=()),
+    "over": replace(gallery.working(), quarantine=(gallery.case(eligible_at=T0 - 60),)),
+    "held": replace(gallery.working(), quarantine=(gallery.case(held=True),)),
+}
+COUNTING: dict[str, EngineSnapshot] = {
+    "cool-down": replace(gallery.working(), quarantine=(gallery.case(eligible_at=T0 + 90),)),
+    "back-off": snapshot_of(gallery.loading(retry_at=T0 + 90)),
+    "drain": snapshot_of(gallery.routable(draining=True, drain_until=T0 + 90, requests=1)),
+}
+
+
+def drawn(snapshot: EngineSnapshot, width: int, now: float) -> list[object]:
+    """Everything the panels show, with each model selected in turn."""
+    pictures = (
+        present(snapshot, view(snapshot, width=width, now=now, selected=model.id))
+        for model in snapshot.models
+    )
+    return [
+        [*p.rows, *p.note, *p.canary, *p.quarantine, *p.registry, p.canary_title] for p in pictures
+    ]
+
+
+@pytest.mark.parametrize("name", STILL)
+def test_between_two_equal_moments_nothing_on_the_screen_changes(name: str) -> None:
+    snapshot = STILL[name]
+    for later in (0.4, 1.0, 59.0, 3600.0, 30_000.0):
+        assert moment(snapshot, 78, T0) == moment(snapshot, 78, T0 + later)
+        assert drawn(snapshot, 78, T0) == drawn(snapshot, 78, T0 + later)
+    assert moment(snapshot, 78, T0) != moment(snapshot, 78, T0 + 86_400), "times become dates"
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_a_countdown_is_drawn_every_second(name: str) -> None:
+    snapshot = COUNTING[name]
+    assert drawn(snapshot, 78, T0) != drawn(snapshot, 78, T0 + 1)
+    assert moment(snapshot, 78, T0) != moment(snapshot, 78, T0 + 1)
+
+
+def test_only_a_wide_row_tells_how_long_a_model_is_idle() -> None:
+    snapshot = snapshot_of(gallery.routable(idle_since=T0 - 50))
+    assert moment(snapshot, 78, T0) == moment(snapshot, 78, T0 + 60)
+    assert drawn(snapshot, 78, T0) == drawn(snapshot, 78, T0 + 60)
+    assert moment(snapshot, 158, T0) != moment(snapshot, 158, T0 + 60)
+    assert drawn(snapshot, 158, T0) != drawn(snapshot, 158, T0 + 60)
