@@ -54,7 +54,8 @@ class Upkeep:
         self._lives = lives
         self._retire = retire
         self._release = release
-        self._released: set[tuple[str, float]] = set()
+        self._released: dict[str, float] = {}
+        """The end of the cool-down at which each model was released by itself."""
         self._free_seen: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -161,10 +162,10 @@ class Upkeep:
         suspect = {model for names in services.quarantine.suspects().values() for model in names}
         current = {m.id: m.key for m in models.values() if m.fingerprint}
         for view in services.quarantine.views(current):
-            sentence = (view.model_id, view.eligible_at)
             waits = view.held or view.eligible_at > services.clock()
-            if waits or view.model_id in suspect or sentence in self._released:
+            tried = self._released.get(view.model_id) == view.eligible_at
+            if waits or view.model_id in suspect or tried:
                 continue
             if view.model_id in models:
-                self._released.add(sentence)
+                self._released[view.model_id] = view.eligible_at
                 self._release(view.model_id)
