@@ -187,7 +187,7 @@ def _split(model: Any, ring: Ring, kind: str) -> None:
     """Leave of a lazy model the part of this rank, as mlx-lm's ``sharded_load`` does it; the rest
     of the weights is read from the disk and let go of, layer by layer."""
     if not hasattr(model, "shard"):
-        raise LoadError(f"Model type {kind} not supported: it cannot be split among ranks")
+        raise LoadError(f"a model of type {kind} cannot be split among ranks")
     model.shard(ring.join())
 
 

@@ -1,6 +1,9 @@
 """The ring the ranks of a split model compute over: MLX distributed's own, and what keeps them in
 step on it.
 
+The ring knows no password: whoever reaches its port while the ranks meet could take a rank's
+place. On one machine it is on loopback only.
+
 Every rank must do the same ring operations in the same order, or all of them wait for ever. So
 whatever a rank could decide differently from another, by its clock, its locale or the last digit of
 a figure, is rank 0's word here: the tokens of a prompt, how much of it is read at once, and every

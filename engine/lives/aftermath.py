@@ -231,6 +231,7 @@ class Aftermath:
                 "stamp": model.stamp,
                 "ttft_ms": verdict.ttft_ms,
                 "tokens_per_second": speed,
+                "ranks": self._mission.estimate.ranks,
                 "estimate_bytes": self._mission.estimate.total,
                 "measured_bytes": model.view.measured_bytes,
                 "steps": {s.name: [s.result.value, s.ms] for s in verdict.steps},

@@ -35,6 +35,9 @@ _LOAD_TABLE: tuple[tuple[re.Pattern[str], Code], ...] = (
             r"|unsupported compressed-tensors|wrong number of tensors|parameters not in model"
             r"|Expected shape|Unsupported RoPE type|Cannot infer the quantization mode"
             r"|divisible by the quantization group size"
+            # What refuses to be split among ranks: mlx's layers, mlx.split, and mlx-lm's models.
+            r"|Cannot shard|cannot be (sharded|split)|sub arrays with equal size"
+            r"|group size \d+ must divide|not all divisible by \d+ ranks"
         ),
         Code.MODEL_UNSUPPORTED_BACKEND,
     ),

@@ -39,6 +39,12 @@ def test_the_programs_own_code_in_a_traceback_is_no_evidence() -> None:
         ("ValueError", "Failed to load model from file", "unknown model architecture: 'x'",
          Code.MODEL_UNSUPPORTED_ARCH),
         ("MemoryError", "", "", Code.INSUFFICIENT_MEMORY),
+        ("ValueError", "rank 1 of 2: Cannot shard the output of size 5 across 2 devices.", "",
+         Code.MODEL_UNSUPPORTED_BACKEND),
+        ("ValueError", "Array split does not result in sub arrays with equal size", "",
+         Code.MODEL_UNSUPPORTED_BACKEND),
+        ("AssertionError", "group size 2 must divide num_key_value_heads 3", "",
+         Code.MODEL_UNSUPPORTED_BACKEND),
     ],
 )  # fmt: skip
 def test_each_message_has_its_class(kind: str, message: str, stderr: str, code: Code) -> None:
