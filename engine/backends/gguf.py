@@ -6,6 +6,7 @@ prompts that are still being read.
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,7 @@ class GgufBackend:
         self._pace = PrefillPace(BATCH)
         self._spoke = clock()
         self._evaluation: Evaluation | None = None
-        self._holes: Hollow | None = None
+        self._holes: Future[Hollow] | None = None
         self._path = Path()
 
     @property
@@ -100,14 +101,21 @@ class GgufBackend:
         """
         if not 1 <= spec.slots <= MOST_SLOTS or spec.context < 1:
             raise LoadError(f"slots {spec.slots} (1 to {MOST_SLOTS}), context {spec.context}")
+        self._path = Path(spec.path)
+
+        def report(fraction: float) -> None:
+            on_progress(fraction, "loading")
+            if fraction >= 1:  # what is left is native and takes one core
+                self._look_for_holes()
+
         model = NativeModel(
             spec.path,
             context=spec.context,
             slots=spec.slots,
             threads=spec.threads or compute_threads(),
-            on_fraction=lambda fraction: on_progress(fraction, "loading"),
+            on_fraction=report,
         )
-        self._model, self._path = model, Path(spec.path)
+        self._model = model
         self._schedule = Schedule(
             Cells(model, pool=model.context, running=spec.slots, keep=model.kept)
         )
@@ -283,11 +291,14 @@ class GgufBackend:
             return self._round_trip(model, question)
         if self._evaluation is None or self._evaluation.text != question.text:
             self._evaluation = evaluate(model, question.text)
-        return score(question, self._evaluation, self._hollow())
+        return score(question, self._evaluation, self._look_for_holes().result())
 
-    def _hollow(self) -> Hollow:
+    def _look_for_holes(self) -> "Future[Hollow]":
+        """Begin to; a vocabulary takes as long to go over as some tokens do to be computed."""
         if self._holes is None:
-            self._holes = in_gguf(self._path)
+            aside = ThreadPoolExecutor(1, "hollow")
+            self._holes = aside.submit(in_gguf, self._path)
+            aside.shutdown(wait=False)
         return self._holes
 
     def _ending(self, model: NativeModel, messages: tuple[Message, ...]) -> dict[str, float]:
