@@ -21,6 +21,8 @@ from engine.settings import Settings
 
 _GRACE_S = 0.3
 """How long handlers may take to end once they were cancelled."""
+_LAST_S = 0.05
+"""What has arrived by the end is read first: a socket closed over unread bytes resets its client."""
 for _name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
     # Without a handler Python prints warnings to standard error, over the screen.
     logging.getLogger(_name).addHandler(logging.NullHandler())
@@ -139,6 +141,7 @@ class _Server(uvicorn.Server):
         """Wait for the end. Uvicorn would look for it ten times a second, half of what an idle
         console takes of a processor."""
         await self._leaving.wait()
+        await asyncio.sleep(_LAST_S)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
