@@ -1,12 +1,17 @@
 """The filter line: narrows the Models panel while it is typed."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
+
+from console.gate import CHASE_S
+
+if TYPE_CHECKING:
+    from console.app import LmxApp
 
 
 class FilterBar(Horizontal):
@@ -46,9 +51,17 @@ class FilterBar(Horizontal):
         return self.query_one(Input).value
 
     def open(self) -> None:
-        """Show the line and take the focus."""
+        """Show the line and take the focus. Keys close behind ``/`` wait for that: on the screen
+        below every letter is a command."""
+        gate = cast("LmxApp", self.app).gate
+        ticket = gate.close()
+        self.set_timer(CHASE_S, lambda: gate.open(ticket=ticket))
         self.add_class("-open")
         self.query_one(Input).focus()
+
+    def on_descendant_focus(self) -> None:
+        """The line is there: whatever was typed for it may come."""
+        cast("LmxApp", self.app).gate.open()
 
     def clear(self) -> None:
         """Drop the filter and hide the line."""

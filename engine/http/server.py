@@ -22,7 +22,7 @@ from engine.settings import Settings
 _GRACE_S = 0.3
 """How long handlers may take to end once they were cancelled."""
 _LAST_S = 0.05
-"""What has arrived by the end is read first: a socket closed over unread bytes resets its client."""
+"""What has arrived by then is read first: a socket closed over unread bytes resets its client."""
 for _name in ("uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
     # Without a handler Python prints warnings to standard error, over the screen.
     logging.getLogger(_name).addHandler(logging.NullHandler())

@@ -15,6 +15,7 @@ from console.screens.composer import Composer
 from console.screens.dashboard import DashboardScreen
 from console.screens.help import HelpScreen
 from console.screens.log import LogScreen
+from console.widgets.filter import FilterBar
 from engine import LoadOptions
 from tests.console import gallery
 from tests.console.scripted import ScriptedEngine
@@ -102,6 +103,18 @@ async def test_an_esc_that_closes_nothing_holds_no_key(console: Build) -> None:
         burst(app, "escape", "j", "slash", "escape", "k")
         await until(pilot, lambda: not app.gate.closed and screen.focused is not None)
         await until(pilot, lambda: screen.target_id == "MiniMax-M2.5-4bit")
+
+
+async def test_a_filter_in_one_piece_is_typed_and_commands_nothing(console: Build) -> None:
+    engine = ScriptedEngine(gallery.working())
+    app = console(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        screen = await chosen(app, pilot, "MiniMax-M2.5-4bit")
+        burst(app, "slash", *"suhilM", "enter")
+        await until(pilot, lambda: screen.query_one(FilterBar).text == "suhilM")
+        await until(pilot, lambda: not screen.query_one(FilterBar).has_class("-open"))
+        assert app.screen is screen
+        assert app.news is None, "no letter was taken for a command"
 
 
 async def test_load_and_enter_in_one_piece_load_the_selected_model(console: Build) -> None:
