@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import psutil
 
-from engine import ChatEnd, ChatOptions, ChatTurn, Engine
+from engine import ChatEnd, ChatOptions, ChatStream, ChatTurn, Engine
 
 TURNS = (ChatTurn("user", "one two"),)
 
@@ -17,6 +17,12 @@ def ranks() -> dict[int, psutil.Process]:
         if "--rank" in line:
             found[int(line[line.index("--rank") + 1])] = process
     return found
+
+
+async def end_of(stream: ChatStream) -> ChatEnd:
+    """Hear an answer out."""
+    ends = [item async for item in stream if isinstance(item, ChatEnd)]
+    return ends[-1]
 
 
 async def ends_of(engine: Engine, model: str, at_first: Callable[[], None]) -> list[ChatEnd]:

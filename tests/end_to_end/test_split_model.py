@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import Code, EngineError, LoadOptions, Readiness, StepResult
+from engine import ChatOptions, Code, EngineError, LoadOptions, Readiness, StepResult
 from engine.settings import Deadlines
 from engine.types import Backend
 from engine.workers.gang import GangPlacement
@@ -23,7 +23,7 @@ from engine.workers.protocol import Delta, Generate, Load, Progress, Sampling, S
 from engine.workers.supervisor import Supervisor
 from tests.end_to_end import damage
 from tests.end_to_end.conftest import ACTOR, Opener, until_readiness
-from tests.end_to_end.ranks import ends_of, ranks
+from tests.end_to_end.ranks import TURNS, end_of, ends_of, ranks
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("damaged")]
 CUT = "cut"
@@ -99,6 +99,11 @@ async def test_a_split_model_proves_itself_and_hangs_as_one(
     assert all(s.result in (StepResult.PASS, StepResult.WARN) for s in proved.canary.steps)
     first = ranks()
     assert sorted(first) == [0, 1, 2]
+    # Without a seed every rank would draw other tokens; were one's not rank 0's, they would part.
+    drawn = ChatOptions(temperature=1.5, max_tokens=6)
+    both = [await engine.chat(CUT, TURNS, drawn, client=name) for name in ("a", "b")]
+    ends = await asyncio.gather(*(end_of(stream) for stream in both))
+    assert {end.reason for end in ends} <= {"length", "stop"}
     [end] = await ends_of(engine, CUT, lambda: os.kill(first[2].pid, signal.SIGSTOP))
     assert end.decision is not None
     assert end.decision.code is Code.MODEL_UNSTABLE
