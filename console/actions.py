@@ -237,7 +237,7 @@ async def quit_(app: "LmxApp", selection: Selection) -> None:
 
     snapshot = selection.snapshot
     if app.attached:
-        if app.listening and not await ask(
+        if _listening(app) and not await ask(
             app, ConfirmDialog("Leave?", ["An answer still comes; it would be cancelled."], "Leave")
         ):
             return
@@ -246,10 +246,21 @@ async def quit_(app: "LmxApp", selection: Selection) -> None:
     resting = (Readiness.UNLOADED, Readiness.QUARANTINED)
     live = [model.id for model in snapshot.models if model.readiness not in resting]
     relapsing = sum(model.probation and model.id in live for model in snapshot.models)
-    dialog = QuitDialog(live, len(snapshot.requests), relapsing=relapsing)
-    if live and await ask(app, dialog) != "stop":
+    detach = app.may_detach and app.departure.serves
+    dialog = QuitDialog(live, len(snapshot.requests), relapsing=relapsing, detach=detach)
+    if not live:
+        app.end()
         return
-    app.end()
+    answer = await ask(app, dialog)
+    if answer == "detach":
+        app.departure.detach()
+    elif answer == "stop":
+        app.end()
+
+
+def _listening(app: "LmxApp") -> bool:
+    """Whether a test chat of this console is being answered."""
+    return any(getattr(screen, "listening", False) for screen in app.screen_stack)
 
 
 ACTIONS: dict[str, Action] = {

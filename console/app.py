@@ -24,7 +24,7 @@ from textual.worker import Worker, WorkerState
 from console import breakdown
 from console.actions import ACTIONS
 from console.clipboard import copy_out
-from console.commands import ASKING, BY_ID, DASHBOARD, Selection, remapped, table_of
+from console.commands import ASKING, BY_ID, DASHBOARD, Selection, remapped
 from console.departure import Departure
 from console.gate import CHASE_S, Chaser, KeyGate, behind_escape, is_escape
 from console.line import tidy
@@ -33,7 +33,7 @@ from console.outlet import Outlet
 from console.presenter import START, Pulse
 from console.pump import MAX_HZ, Pump
 from console.screens.dashboard import DashboardScreen
-from console.screens.palette import Palette
+from console.screens.palette import Palette, entries
 from console.screens.small import SmallScreen, is_small
 from console.status import Glyphs
 from console.theme import FALLBACK, THEMES, theme_name
@@ -65,6 +65,8 @@ class LmxApp(App[None], inherit_bindings=False):
         version: What the help calls this program.
         outlet: What the engine is reached through from outside; opened behind the first paint.
         attached: Where the engine answers, if it runs in another process; it is left running then.
+        on_hangup: ``detach`` or ``stop``, where the terminal is gone.
+        may_detach: Whoever runs the app goes on without it, if an operator wants to.
     """
 
     CSS_PATH = ["app.tcss", "screens/dashboard.tcss"]  # noqa: RUF012 - Textual's own declaration
@@ -96,6 +98,8 @@ class LmxApp(App[None], inherit_bindings=False):
         version: str = "",
         outlet: Outlet | None = None,
         attached: str = "",
+        on_hangup: str = "stop",
+        may_detach: bool = False,
         hard_exit: Callable[[int], object] = os._exit,
     ) -> None:
         super().__init__(ansi_color=True if no_color else None)
@@ -104,13 +108,14 @@ class LmxApp(App[None], inherit_bindings=False):
         self.engine = engine
         self.outlet = outlet
         self.attached = attached
+        self.may_detach = may_detach
         self.actor = actor
         self.readonly = readonly
         self.clock = clock
         self.glyphs = Glyphs(ascii_only)
         self.version = version
         self.tmux = tmux
-        self.departure = Departure(self, hard_exit)
+        self.departure = Departure(self, hard_exit, on_hangup)
         self.gate = KeyGate(self._type)
         self.trouble: Notice | None = None
         """Why the engine did not start; a lasting banner."""
@@ -136,7 +141,15 @@ class LmxApp(App[None], inherit_bindings=False):
 
     def get_driver_class(self) -> type[Driver]:
         """The platform's driver, writing differences only."""
-        return lean_driver(super().get_driver_class())
+        return lean_driver(super().get_driver_class(), self._lost)
+
+    def _lost(self) -> None:  # the driver is made before the departure is
+        self.departure.lost()
+
+    def abandon(self) -> None:
+        """Write nothing more to the terminal, and wait for nothing it should take."""
+        if self._driver is not None:
+            getattr(self._driver, "abandon", lambda: None)()
 
     def get_default_screen(self) -> Screen[Any]:
         """The dashboard."""
@@ -181,11 +194,6 @@ class LmxApp(App[None], inherit_bindings=False):
         """Who acts here, as the engine's log has it: whoever comes through the API is named with
         where from, which begins behind the last colon."""
         return f"{self.actor}@api:" if self.attached else self.actor
-
-    @property
-    def listening(self) -> bool:
-        """Whether a test chat of this console is being answered."""
-        return any(getattr(screen, "listening", False) for screen in self.screen_stack)
 
     def end(self, *, hung_up: bool = False) -> None:
         """Stop the engine in order, then leave; see :meth:`Departure.stop`."""
@@ -316,14 +324,7 @@ class LmxApp(App[None], inherit_bindings=False):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: every command of the screen it was opened on."""
-        where = getattr(screen, "where", DASHBOARD)
-        for command in table_of(self.selection(screen)):
-            if command.group != "Move" and command.id != "palette":
-                key = command.key_on(where)
-                about = f"{command.help} ({key})" if key else command.help
-                yield SystemCommand(
-                    command.title, about, lambda c=command.id: self.action_command(c)
-                )
+        return entries(self, screen)
 
     def action_command_palette(self) -> None:
         """The palette; over a dialog there is none, since it acts on the screen below."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from console.line import tidy
+from engine import Readiness
 
 if TYPE_CHECKING:
     from console.app import LmxApp
@@ -24,10 +25,16 @@ class Departure:
 
     Args:
         hard_exit: Ends the process with a status, whatever still runs in it.
+        on_hangup: ``detach`` or ``stop``.
     """
 
-    def __init__(self, app: "LmxApp", hard_exit: Callable[[int], object]) -> None:
+    def __init__(
+        self, app: "LmxApp", hard_exit: Callable[[int], object], on_hangup: str = "stop"
+    ) -> None:
         self.begun = False
+        self.detached = False
+        """The screen is gone, and the engine is to go on."""
+        self._on_hangup = on_hangup
         self._app = app
         self._hard_exit = hard_exit
         self._forget: Callable[[], None] = lambda: None
@@ -37,11 +44,50 @@ class Departure:
         self._forget = on_end_signals(asyncio.get_running_loop(), self._heard)
 
     def forget(self) -> None:
-        """Give the signals back."""
-        self._forget()
+        """Give the signals back; a detached engine keeps them."""
+        if not self.detached:
+            self._forget()
 
     def _heard(self, number: signal.Signals) -> None:
-        self._app.end(hung_up=number is signal.SIGHUP)
+        if number is signal.SIGHUP:
+            self.lost()
+        else:
+            self._app.end()
+
+    def lost(self) -> None:
+        """The terminal is gone: the engine goes on without it, or ends."""
+        if self._on_hangup == "detach" and self.serves:
+            self.detach(hung_up=True)
+        else:
+            self._app.end(hung_up=True)
+
+    @property
+    def serves(self) -> bool:
+        """Whether somebody may be served without this screen: the API answers, a model takes
+        requests."""
+        snapshot = self._app.snapshot
+        return (
+            self._app.outlet is not None
+            and bool(snapshot.api)
+            and any(model.readiness is Readiness.ROUTABLE for model in snapshot.models)
+        )
+
+    def detach(self, *, hung_up: bool = False) -> None:
+        """Take the screen away; whoever runs the app goes on with engine and API.
+
+        Args:
+            hung_up: The terminal is gone, and nothing may wait for it.
+        """
+        if self.begun:
+            return
+        self.begun = self.detached = True
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # there is nothing left to lose
+        why = "its terminal is gone" if hung_up else "by its operator"
+        if self._app.outlet is not None:
+            self._app.outlet.note("console_detached", f"the screen went, {why}", self._app.actor)
+        if hung_up:
+            self._app.abandon()
+        self._app.exit()
 
     def stop(self, *, hung_up: bool = False) -> None:
         """Stop the engine in order, then leave. Safe to call twice.

@@ -21,6 +21,10 @@ class Outlet(Protocol):
         """Answer no longer."""
         ...
 
+    def note(self, kind: str, message: str, actor: str) -> None:
+        """Put an event on the engine's record."""
+        ...
+
 
 class ApiOutlet:
     """The API of one engine.
@@ -71,3 +75,7 @@ class ApiOutlet:
         """Answer no longer; what is being answered may end for ``drain_s`` seconds."""
         if self._server is not None:
             await self._server.stop(drain_s)
+
+    def note(self, kind: str, message: str, actor: str) -> None:
+        """Put an event on the engine's record."""
+        self._engine.desk.note(kind, message, actor=actor)

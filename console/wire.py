@@ -5,6 +5,7 @@ about 42 bytes a run; most runs differ from the one before in the foreground alo
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from textual.driver import Driver
@@ -85,11 +86,36 @@ def lean(data: str) -> str:
     return "".join(out)
 
 
-def lean_driver(base: type[Driver]) -> type[Driver]:
-    """A driver like ``base`` whose writes are lean."""
+def lean_driver(base: type[Driver], lost: Callable[[], None]) -> type[Driver]:
+    """A driver like ``base`` whose writes are lean, and which waits for no terminal that is gone.
+
+    Args:
+        lost: Called on the app's loop when the terminal cannot be read any more.
+    """
 
     class LeanDriver(base):  # type: ignore[misc, valid-type]
+        abandoned = False
+
         def write(self, data: str) -> Any:
+            # Nobody takes from the queue of a writer that has died: it would fill, and then block
+            # the app and the engine with it.
+            writer = getattr(self, "_writer_thread", None)
+            if self.abandoned or (writer is not None and not writer.is_alive()):
+                return None
             return super().write(lean(data))
+
+        def abandon(self) -> None:
+            """The terminal is gone: write nothing more, and wait for nothing it should take."""
+            self.abandoned = True
+
+        def close(self) -> None:
+            if not self.abandoned:
+                super().close()
+
+        def run_input_thread(self) -> None:
+            try:
+                super().run_input_thread()
+            except OSError:
+                self._app.call_later(lost)
 
     return LeanDriver

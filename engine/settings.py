@@ -231,6 +231,9 @@ class Settings(BaseSettings):
     ready_when: Literal["routable", "started"] = "routable"
     """What ``/readyz`` waits for: a model that takes requests, or just the engine."""
     http: HttpLimits = HttpLimits()
+    on_hangup: Literal["detach", "stop"] = "detach"
+    """What a console does whose terminal is gone: the engine goes on without it, where its API
+    answers and a model is routable, or it ends with it."""
     keymap: dict[str, str] = Field(default_factory=dict)
     theme: str | None = None
 

@@ -15,10 +15,13 @@ from console.cli import (
     registry,
     screen,
     serve,
+    service,
     status,
+    stop,
 )
 from console.cli.answer import DONE, USAGE, complain
 from console.cli.client import asked
+from console.cli.launcher import Launch, launched
 from console.cli.release import program_version
 
 
@@ -28,10 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # What asks a running engine needs no settings, which take a while to import and to read.
         ask = getattr(options, "ask", None)
+        if options.command is None:
+            return launched(lambda launch: _open(options, launch))
         return asked(options, lambda: int(ask(options)) if ask else _run(options))
     except BrokenPipeError:  # `lmx models | head`
         sys.stderr.close()
         return DONE
+
+
+def _open(options: argparse.Namespace, launch: Launch | None) -> int:
+    """Open the console."""
+    options.launch = launch
+    return asked(options, lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -52,6 +63,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lmx {program_version()}")
     screen.add_to(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for noun in (serve, status, models, explanation, action, canary, chat, registry, doctor, demo):
+    for noun in (
+        serve,
+        service,
+        stop,
+        status,
+        models,
+        explanation,
+        action,
+        canary,
+        chat,
+        registry,
+        doctor,
+        demo,
+    ):
         noun.add_to(commands)
     return parser

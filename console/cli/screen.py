@@ -3,8 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from console.cli import attach
-from console.cli.answer import DONE, REFUSED, USAGE, complain
+from console.cli import attach, solitude
+from console.cli.answer import REFUSED, USAGE, complain
 from console.cli.client import NoEngine
 from console.cli.release import program_version
 from console.cli.serve import address
@@ -24,7 +24,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api", metavar="HOST:PORT", type=address, help="where the API answers")
     parser.add_argument("--no-api", action="store_true", help="no API")
     attach.add_to(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, launch=None)
 
 
 def run(settings: "Settings", options: argparse.Namespace) -> int:
@@ -69,9 +69,21 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
             outlet = ApiOutlet(
                 engine, settings, where, readonly=options.readonly, version=program_version()
             )
-        app = LmxApp(engine=engine, outlet=outlet, readonly=options.readonly, **looks)
-    app.run(mouse=terminal.mouse if options.mouse is None else options.mouse)
-    return app.return_code or DONE
+        app = LmxApp(
+            engine=engine,
+            outlet=outlet,
+            readonly=options.readonly,
+            on_hangup=settings.on_hangup,
+            may_detach=options.launch is not None,
+            **looks,
+        )
+    return solitude.run(
+        app,
+        options.launch,
+        mouse=terminal.mouse if options.mouse is None else options.mouse,
+        logs=settings.home / "logs",
+        drain_s=settings.deadlines.drain_s,
+    )
 
 
 def _to_attach_to(settings: "Settings", options: argparse.Namespace) -> "attach.Found | None":

@@ -2,13 +2,14 @@
 
 import argparse
 import asyncio
-import signal
 import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from console.cli.answer import DONE, REFUSED, USAGE, complain, tell
+from console.cli.ending import end, listen
+from console.cli.herald import Herald
 from console.cli.release import program_version
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.2
 """How often the event log is looked at for more to tell."""
-HURRY_S = 2.0
-"""From the second signal on, this long; what has not ended by then is left behind."""
 
 
 def add_to(commands: Any) -> None:
@@ -69,7 +68,8 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
 async def _serve(engine: "Engine", outlet: "ApiOutlet", drain_s: float) -> int:
     from engine import ApiMisconfigured
 
-    ending, hurrying = _listen()
+    herald = Herald()
+    ending, hurrying = listen()
     teller = asyncio.create_task(_tell_all(engine))
     code = DONE
     try:
@@ -77,7 +77,9 @@ async def _serve(engine: "Engine", outlet: "ApiOutlet", drain_s: float) -> int:
         trouble = await outlet.open()
         if trouble is None:
             tell(f"serving at http://{engine.snapshot().api}; the docs are at /docs")
+            herald.ready(f"serving at {engine.snapshot().api}")
             await ending.wait()
+            herald.stopping(f"requests in flight have {drain_s:g} s")
             tell(f"ending; requests in flight have {drain_s:g} s, or signal again")
         else:
             code = complain(
@@ -85,49 +87,11 @@ async def _serve(engine: "Engine", outlet: "ApiOutlet", drain_s: float) -> int:
             )
             drain_s = 0.0
     finally:
-        await _end(engine, outlet, drain_s, hurrying)
+        await end(engine, outlet, drain_s, hurrying)
         teller.cancel()
         with suppress(asyncio.CancelledError):
             await teller
     return code
-
-
-def _listen() -> tuple[asyncio.Event, asyncio.Event]:
-    """Set the first event at the first signal, the second one at the second."""
-    ending, hurrying = asyncio.Event(), asyncio.Event()
-
-    def heard() -> None:
-        (hurrying if ending.is_set() else ending).set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # Under nohup a hang-up is ignored, and stays so.
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, heard)
-    return ending, hurrying
-
-
-async def _end(
-    engine: "Engine", outlet: "ApiOutlet", drain_s: float, hurrying: asyncio.Event
-) -> None:
-    """Let requests end, then the engine, then the API, which says to the last who asks that it is
-    ending; after a second signal nothing is waited for beyond ``HURRY_S``."""
-
-    async def in_order() -> None:
-        await engine.stop(drain_s=drain_s)
-        await outlet.close()
-
-    work = asyncio.create_task(in_order())
-    hurry = asyncio.create_task(hurrying.wait())
-    await asyncio.wait({work, hurry}, return_when=asyncio.FIRST_COMPLETED)
-    hurry.cancel()
-    if not work.done():
-        tell("ending at once")
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HURRY_S):
-                await asyncio.gather(engine.stop(), asyncio.shield(work))
-    if work.done():
-        work.result()
 
 
 async def _tell_all(engine: "Engine") -> None:

@@ -16,13 +16,14 @@ from console.paragraph import paragraph
 _NAMED = 8
 
 
-class QuitDialog(Dialog[Literal["stop", "back"]]):
+class QuitDialog(Dialog[Literal["stop", "detach", "back"]]):
     """Ask before the engine stops.
 
     Args:
         models: Ids of the models that hold memory, as displayed.
         relapsing: How many of them are on probation and would be quarantined again.
         requests: How many requests are in flight.
+        detach: Whether the engine could go on without the screen.
         deaf_s: How long keys count as typed ahead.
         clock: Seconds that never go back.
     """
@@ -30,6 +31,7 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
     WIDTH = 64
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,s", "stop_engine", "stop", id="quit.stop", show=False),
+        Binding("d", "detach", "detach", id="quit.detach", show=False),
         Binding("n,b", "cancel", "back", id="quit.back", show=False),
         Binding("left,right", "app.focus_next", "other", id="quit.other", show=False),
     ]
@@ -40,6 +42,7 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
         requests: int,
         *,
         relapsing: int = 0,
+        detach: bool = False,
         deaf_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -47,14 +50,17 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
         self._models = tuple(models)
         self._requests = requests
         self._relapsing = relapsing
+        self._offers_detach = detach
 
     def compose(self) -> ComposeResult:
-        """What would end, then Back and Stop."""
+        """What would end, then Back, Detach and Stop."""
         with self.box() as box:
             box.add_class("-danger")
             yield Body(id="body")
             with Horizontal(classes="buttons"):
                 yield Button("Back (n)", id="cancel", compact=True)
+                if self._offers_detach:
+                    yield Button("Detach (d)", id="detach", compact=True)
                 yield Button("Stop (y)", id="stop", compact=True, classes="-danger")
 
     def redraw(self) -> None:
@@ -78,6 +84,9 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
             lines += paragraph(f"{are} in flight and would be cancelled.", self.inner, "bad")
         else:
             lines += paragraph("No request is in flight.", self.inner, "dim")
+        if self._offers_detach:
+            text = "Detached, all of it goes on without this screen; lmx comes back to it."
+            lines += paragraph(text, self.inner)
         self.query_one(Body).fit(lines, self.tallest - 6)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -85,6 +94,8 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
         event.stop()
         if event.button.id == "stop":
             self.action_stop_engine()
+        elif event.button.id == "detach":
+            self.action_detach()
         else:
             self.action_cancel()
 
@@ -92,6 +103,13 @@ class QuitDialog(Dialog[Literal["stop", "back"]]):
         """Answer stop, unless it is too early to be meant."""
         if self.settled:
             self.dismiss("stop")
+        else:
+            self.swallowed()
+
+    def action_detach(self) -> None:
+        """Answer detach, where that is offered."""
+        if self._offers_detach and self.settled:
+            self.dismiss("detach")
         else:
             self.swallowed()
 

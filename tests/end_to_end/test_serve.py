@@ -30,7 +30,11 @@ def test_it_serves_tells_and_ends_in_order(
     serve: Server, simulate: Simulate, tmp_path: Path
 ) -> None:
     simulate("good")
-    served = serve().ready()
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(60)
+    served = serve(NOTIFY_SOCKET=str(tmp_path / "notify")).ready()
+    assert manager.recv(1000).startswith(b"READY=1\n")
     about = json.loads((tmp_path / "home" / "engine.json").read_text())
     assert about["address"] == f"127.0.0.1:{served.port}"
     served.load("good")
@@ -39,6 +43,8 @@ def test_it_serves_tells_and_ends_in_order(
     assert len(workers) == 1
     served.signal(signal.SIGTERM)
     assert served.wait_for_end() == 0
+    assert manager.recv(1000).startswith(b"STOPPING=1\n")
+    manager.close()
     assert all_gone(workers, 2.0)
     assert files_are_whole(tmp_path / "home")
     served.wait_for(r"model_proved good: canary_pending → routable")

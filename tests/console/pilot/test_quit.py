@@ -10,11 +10,14 @@ from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, pla
 Build = Callable[..., LmxApp]
 
 
-async def ask(console: Build, *keys: str, wait: float = 1.0) -> tuple[list[object], str]:
+async def ask(
+    console: Build, *keys: str, wait: float = 1.0, detach: bool = False
+) -> tuple[list[object], str]:
     clock = Clock()
     app = console(ScriptedEngine())
     async with app.run_test(size=SIZE) as pilot:
-        answers = await open_screen(app, pilot, QuitDialog(["org/a", HOSTILE], 2, clock=clock))
+        dialog = QuitDialog(["org/a", HOSTILE], 2, detach=detach, clock=clock)
+        answers = await open_screen(app, pilot, dialog)
         text = plain(app)
         clock.advance(wait)
         await pilot.press(*keys)
@@ -38,6 +41,18 @@ async def test_every_way_to_stay_and_to_stop(console: Build) -> None:
     ):
         answers, _ = await ask(console, *keys)
         assert answers == [answer], keys
+
+
+async def test_detaching_is_offered_where_the_engine_could_go_on(console: Build) -> None:
+    for keys in (("d",), ("tab", "enter")):
+        answers, text = await ask(console, *keys, detach=True)
+        assert answers == ["detach"], keys
+        assert "goes on without this screen" in text
+    answers, text = await ask(console, "d")
+    assert answers == []
+    assert "Detach" not in text
+    answers, _ = await ask(console, "d", detach=True, wait=0.1)
+    assert answers == []
 
 
 async def test_typed_ahead_does_not_stop(console: Build) -> None:

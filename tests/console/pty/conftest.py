@@ -105,6 +105,11 @@ class Terminal:
         except subprocess.TimeoutExpired:
             pytest.fail(f"still running; the screen was\n{self.text}")
 
+    def console(self) -> psutil.Process:
+        """The console itself; the process that was started only stands for it."""
+        [own] = psutil.Process(self.process.pid).children()
+        return own
+
     def workers(self) -> list[psutil.Process]:
         """The worker processes under it."""
         try:

@@ -16,9 +16,9 @@ ORPHAN_S = 2.0
 """How long a worker may outlive its console."""
 
 
-def loaded(open_console: Opener, simulate: Simulate, **script: object) -> Terminal:
-    simulate("good", **({"tokens_per_second": 200} | script))
-    terminal = open_console()
+def loaded(open_console: Opener, simulate: Simulate, **environment: str) -> Terminal:
+    simulate("good", tokens_per_second=200)
+    terminal = open_console(**environment)
     terminal.wait_for("good", "unloaded")
     terminal.send("l")
     terminal.wait_for("Load", "admitted")
@@ -39,7 +39,7 @@ def files_are_whole(home: Path) -> bool:
 def test_a_signal_ends_it_in_order(
     number: signal.Signals, open_console: Opener, simulate: Simulate, tmp_path: Path
 ) -> None:
-    terminal = loaded(open_console, simulate)
+    terminal = loaded(open_console, simulate, LMX_ON_HANGUP="stop")
     workers = terminal.workers()
     assert len(workers) == 1
     os.kill(terminal.process.pid, number)
@@ -48,10 +48,10 @@ def test_a_signal_ends_it_in_order(
     assert files_are_whole(tmp_path / "home")
 
 
-def test_closing_the_window_ends_it_and_its_workers(
+def test_closing_the_window_ends_it_and_its_workers_where_that_is_wished(
     open_console: Opener, simulate: Simulate, tmp_path: Path
 ) -> None:
-    terminal = loaded(open_console, simulate)
+    terminal = loaded(open_console, simulate, LMX_ON_HANGUP="stop")
     workers = terminal.workers()
     terminal.hang_up()
     terminal.wait_for_end()
@@ -64,13 +64,24 @@ def test_a_killed_console_leaves_no_worker_and_the_next_one_says_so(
 ) -> None:
     terminal = loaded(open_console, simulate)
     workers = terminal.workers()
-    terminal.process.kill()
-    terminal.wait_for_end()
+    terminal.console().kill()
+    assert terminal.wait_for_end() == 128 + signal.SIGKILL
+    assert "the console was ended by SIGKILL" in terminal.text
     assert all_gone(workers, ORPHAN_S)
     again = open_console()
     again.wait_for("good", "unloaded")
     again.send("L")
     again.wait_for("ended without unloading")
+
+
+def test_a_killed_launcher_takes_the_console_along_in_order(
+    open_console: Opener, simulate: Simulate, tmp_path: Path
+) -> None:
+    terminal = loaded(open_console, simulate)
+    processes = [terminal.console(), *terminal.workers()]
+    terminal.process.kill()
+    assert all_gone(processes, 10.0)
+    assert files_are_whole(tmp_path / "home")
 
 
 def test_q_asks_when_a_model_is_routable(open_console: Opener, simulate: Simulate) -> None:
@@ -120,7 +131,7 @@ def test_without_an_api_there_is_nothing_to_attach_to_and_nothing_is_touched(
     second = open_console()
     assert second.wait_for_end() == 1
     shown = " ".join(second.text.split())
-    assert f"process {first.process.pid}" in shown
+    assert f"process {first.console().pid}" in shown
     assert "since" in shown
     assert "has no API" in shown
     assert before == {p: p.stat().st_mtime_ns for p in home.rglob("*") if p.is_file()}

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.console.pty.conftest import Terminal, all_gone, surroundings
+from tests.console.pty.conftest import Terminal, all_gone, gone, surroundings
 
 Simulate = Callable[..., str]
 OpenOverSsh = Callable[..., Terminal]
@@ -152,7 +152,7 @@ def test_a_window_that_changes(open_over_ssh: OpenOverSsh, simulate: Simulate) -
     terminal.wait_until(lambda s: "good" in s and "Quarantine" not in s, "the small dashboard")
 
 
-def test_a_cut_line_ends_the_console_and_its_workers_in_order(
+def test_a_line_cut_under_a_chat_leaves_the_engine_and_the_next_one_attaches(
     open_over_ssh: OpenOverSsh, simulate: Simulate, tmp_path: Path
 ) -> None:
     simulate("good", tokens_per_second=50, say=[" word"])
@@ -169,6 +169,18 @@ def test_a_cut_line_ends_the_console_and_its_workers_in_order(
     processes = far_side(tmp_path)
     assert len(processes) >= 2
     os.kill(terminal.process.pid, signal.SIGKILL)
+    again = open_over_ssh(size=(80, 24))
+    again.wait_for("attached to 127.0.0.1:", "routable")
+    assert not any(gone(process) for process in processes)
+    again.send("L")
+    again.wait_for("the screen went, its terminal is gone")
+    again.send("\x1bc")
+    again.wait_for("Chat")
+    again.send("more\r")
+    again.wait_for("word word")
+    again.send("\x1b")
+    again.wait_for("cancelled")
+    processes[0].terminate()
     assert all_gone(processes, GONE_S)
     home = tmp_path / "home"
     assert not json.loads((home / "state.json").read_text())["intents"]
