@@ -183,7 +183,8 @@ class NativeModel:
     def ends(self) -> tuple[int, ...]:
         """Every token that ends a generation."""
         if self._ends is None:
-            self._ends = tuple(token for token in range(self.vocabulary) if self.is_end(token))
+            ends, vocabulary = native.llama_vocab_is_eog, self._vocabulary
+            self._ends = tuple(t for t in range(self.vocabulary) if ends(vocabulary, t))
         return self._ends
 
     def is_end(self, token: int) -> bool:

@@ -78,8 +78,9 @@ class Metrics:
 
     def _label(self, model: str) -> str:
         if model not in self._named:
-            known = self._engine.snapshot().model(model) is not None
-            if not known or len(self._named) >= MODELS_NAMED:
+            # The snapshot last: it is made anew for whoever asks while tokens come.
+            full = len(self._named) >= MODELS_NAMED
+            if full or self._engine.snapshot().model(model) is None:
                 return UNKNOWN_MODEL
             self._named.add(model)
         return model
