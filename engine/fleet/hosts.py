@@ -37,6 +37,8 @@ class Hosts:
         measured: dict[str, int] = {}
         live: dict[str, int] = {}
         for model in models:
+            if model.pid is None and not model.measured_bytes:
+                continue  # of a thousand on disk a few are live
             measured[model.host] = measured.get(model.host, 0) + (model.measured_bytes or 0)
             live[model.host] = live.get(model.host, 0) + (model.pid is not None)
         return tuple(h.view(measured.get(h.name, 0), live.get(h.name, 0)) for h in self)

@@ -1,6 +1,6 @@
 """The board: every model, one version counter, and the immutable snapshot screens pull."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 
 from engine.lives.model import Model
@@ -43,15 +43,13 @@ class Board:
     def snapshot(self) -> EngineSnapshot:
         """The state as of now; the same object while nothing changed."""
         if self._snapshot is None or self._snapshot.version != self._version:
+            ordered = [self.models[model_id] for model_id in sorted(self.models)]
             bare = EngineSnapshot(
                 version=self._version,
                 taken_at=self._clock(),
-                models=tuple(model.view for model in self._ordered()),
-                requests=tuple(r for model in self._ordered() for r in model.requests.values()),
+                models=tuple([model.view for model in ordered]),
+                requests=tuple(r for m in ordered if m.asked for r in m.requests.values()),
                 notices=tuple(self.notices.values()),
             )
             self._snapshot = replace(self._fill(bare), version=self._version)
         return self._snapshot
-
-    def _ordered(self) -> Iterable[Model]:
-        return (self.models[model_id] for model_id in sorted(self.models))
