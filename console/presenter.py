@@ -72,6 +72,8 @@ class ViewOptions:
     order: tuple[str, ...] = ()
     """The ids as they stood when the operator last sorted: rows do not jump by themselves."""
     selected: str | None = None
+    seen: tuple[ModelView, ...] | None = None
+    """What :func:`visible` finds with these options, where the caller knows it."""
     glyphs: Glyphs = field(default_factory=Glyphs)
 
 
@@ -171,7 +173,7 @@ def moment(snapshot: EngineSnapshot, width: int, now: float) -> Hashable:
 def present(snapshot: EngineSnapshot, options: ViewOptions) -> Picture:
     """Draw the dashboard's panels."""
     glyphs = options.glyphs
-    models = visible(snapshot, options)
+    models = visible(snapshot, options) if options.seen is None else options.seen
     chosen = snapshot.model(options.selected) if options.selected else None
     side = options.side_width
 

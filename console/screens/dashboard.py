@@ -35,11 +35,12 @@ from console.widgets.lines import LinePanel
 from console.widgets.models import ModelsPanel
 from console.widgets.quarantine import QuarantinePanel
 from console.widgets.registry import RegistryPanel
-from engine import EngineSnapshot
+from engine import EngineSnapshot, ModelView
 
 if TYPE_CHECKING:
     from console.app import LmxApp
 
+_Found = tuple[tuple[EngineSnapshot, str, tuple[str, ...]], tuple[ModelView, ...]]
 _BELOW = ("registry", "canary", "quarantine")
 
 
@@ -63,6 +64,7 @@ class DashboardScreen(Screen[None]):
         self._sort = SORTS[0]
         self._order: tuple[str, ...] = ()
         self._beat: Hashable = None
+        self._found: _Found | None = None
         self._drawn: object = None
         """What the last drawing was made of, but for the operator's own doing."""
 
@@ -178,8 +180,19 @@ class DashboardScreen(Screen[None]):
             sort=self._sort,
             order=self._order,
             selected=self.target_id,
+            seen=self._listed(),
             glyphs=self.lmx.glyphs,
         )
+
+    def _listed(self) -> tuple[ModelView, ...]:
+        """The models of the list; looked through once for each snapshot, filter and order."""
+        asked = (self.lmx.snapshot, self._filter, self._order)
+        if self._found is None or any(
+            a is not b for a, b in zip(asked, self._found[0], strict=True)
+        ):
+            options = ViewOptions(0, 0, 0, 0.0, filter=self._filter, order=self._order)
+            self._found = (asked, visible(asked[0], options))
+        return self._found[1]
 
     def _keep_selection(self, snapshot: EngineSnapshot) -> None:
         """Keep the selected id; if its row is gone without the operator's doing, select none.
@@ -188,7 +201,7 @@ class DashboardScreen(Screen[None]):
         """
         first = not self._order
         self._order = arrange(snapshot.models, self._sort, self._order)
-        ids = [model.id for model in visible(snapshot, self._options(0.0))]
+        ids = [model.id for model in self._listed()]
         if self.target_id not in ids:
             self.target_id = ids[0] if first and ids else None
 
@@ -286,7 +299,7 @@ class DashboardScreen(Screen[None]):
     def _filtered(self, event: FilterBar.Changed) -> None:
         """The operator's own doing: the selection may move to what is left."""
         self._filter = event.text
-        ids = [model.id for model in visible(self.lmx.snapshot, self._options(0.0))]
+        ids = [model.id for model in self._listed()]
         if self.target_id not in ids:
             self.target_id = ids[0] if ids else None
         self.redraw()

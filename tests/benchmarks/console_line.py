@@ -17,15 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
-
+from tests.benchmarks.cpu import cpu_s
 from tests.benchmarks.load_client import ask_all
 from tests.benchmarks.report import Report, at_most
 from tests.console.pty.conftest import Terminal, surroundings, write_simulated
+from tests.end_to_end.served import Served, environment
 
-TAKES_S = 110
+TAKES_S = 130
 SIZE = (80, 24)
-SETTLE_S, IDLE_S, BUSY_S = 3.0, 20.0, 8.0
+SETTLE_S, IDLE_S, WINDOWS, BUSY_S = 3.0, 10.0, 3, 8.0
 MODELS, STREAMS, PRESSES = 20, 8, 100
 FIRST_BAR_S, IDLE_BAR, CPU_BAR, ROW_BAR, MANY_BAR, KEY_BAR_MS = 0.6, 200, 0.5, 250, 2000, 50
 
@@ -76,7 +76,7 @@ def first_paint(report: Report, folder: Path) -> None:
         with console(folder) as terminal:
             terminal.wait_for("LMX", "Models")
             times.append(time.perf_counter() - began)
-            used.append(sum(psutil.Process(terminal.process.pid).cpu_times()[:2]))
+            used.append(cpu_s(terminal.process.pid) + cpu_s(terminal.console().pid))
             terminal.wait_for("unloaded")
             size = len(terminal.received)
     report.tell("bytes until the models are on screen", size, "B")
@@ -84,15 +84,35 @@ def first_paint(report: Report, folder: Path) -> None:
     report.tell("first paint", times, "s", bar=at_most(FIRST_BAR_S))
 
 
-def idle(report: Report, terminal: Terminal) -> None:
-    """Nothing happens: bytes and processor."""
-    time.sleep(SETTLE_S)
-    process = psutil.Process(terminal.process.pid)
-    used = sum(process.cpu_times()[:2])
-    bytes_s = rate(terminal, IDLE_S)
-    cpu = (sum(process.cpu_times()[:2]) - used) / IDLE_S * 100
+def idle(report: Report, folder: Path, beside: Path) -> None:
+    """Nothing happens: bytes and processor of a console whose engine, behind its API, has a model
+    routable; and of the same engine alone, in ``lmx serve``, at the same time."""
+    served = Served(environment(beside), ("--api", "127.0.0.1:0")).ready()
+    try:
+        served.load("good")
+        with console(folder) as terminal:
+            terminal.wait_for("good", "unloaded")
+            load(port_of(folder), "good")
+            terminal.wait_for("routable")
+            time.sleep(SETTLE_S)
+            pids = (terminal.console().pid, served.process.pid)
+            bytes_s: list[float] = []
+            whole: list[float] = []
+            alone: list[float] = []
+            for _ in range(WINDOWS):
+                before = [cpu_s(pid) for pid in pids]
+                bytes_s.append(rate(terminal, IDLE_S))
+                after = [cpu_s(pid) for pid in pids]
+                used = [(b - a) / IDLE_S * 100 for a, b in zip(before, after, strict=True)]
+                whole.append(used[0])
+                alone.append(used[1])
+    finally:
+        served.close()
     report.tell("idle", bytes_s, "B/s", bar=at_most(IDLE_BAR))
-    report.tell("idle", cpu, "% of a core", bar=at_most(CPU_BAR))
+    report.tell("idle", whole, "% of a core", bar=at_most(CPU_BAR))
+    report.tell("idle, the engine and its API alone", alone, "% of a core")
+    part = [max(both - engine, 0.0) for both, engine in zip(whole, alone, strict=True)]
+    report.tell("idle, the console's part", part, "% of a core")
 
 
 def changing(report: Report, folder: Path, count: int) -> None:
@@ -149,15 +169,14 @@ def main() -> int:
     """Measure, print, and return 1 when a bar is missed."""
     report = Report()
     with tempfile.TemporaryDirectory(prefix="lmx-line-") as place:
-        folders = [Path(place, name) for name in ("idle", "one", "many", "keys")]
+        folders = [Path(place, name) for name in ("idle", "one", "many", "keys", "served")]
         for folder in folders:
             (folder / "models").mkdir(parents=True)
             (folder / "none").mkdir()
         write_simulated(folders[0], "good")
         first_paint(report, folders[0])
-        with console(folders[0]) as terminal:
-            terminal.wait_for("good", "unloaded")
-            idle(report, terminal)
+        write_simulated(folders[4], "good")
+        idle(report, folders[0], folders[4])
         changing(report, folders[1], 1)
         changing(report, folders[2], MODELS)
         key_to_paint(report, folders[3])

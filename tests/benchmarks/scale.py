@@ -25,7 +25,7 @@ from engine import Engine, EngineSnapshot, load_settings
 from engine.registry import Registry
 from tests.benchmarks.console_line import console, load, port_of, rate
 from tests.benchmarks.cpu import cpu_s
-from tests.benchmarks.overhead import SCRIPT, through_engine
+from tests.benchmarks.overhead import RATE, through_engine
 from tests.benchmarks.registry_append import fill, row
 from tests.benchmarks.report import Report, at_most
 from tests.console.pty.conftest import Terminal, surroundings, write_simulated
@@ -103,7 +103,7 @@ def key(terminal: Terminal, keys: str, holds: Callable[[str], bool]) -> float:
 def idle(terminal: Terminal) -> tuple[float, float]:
     """Percent of a core, and megabytes, of a console that has come to rest."""
     time.sleep(4)
-    pid = terminal.process.pid
+    pid = terminal.console().pid
     before = cpu_s(pid)
     time.sleep(IDLE_S)
     used = (cpu_s(pid) - before) / IDLE_S * 100
@@ -248,7 +248,7 @@ def by_records(table: Table, folder: Path, count: int) -> None:
 async def by_streams(table: Table, folder: Path) -> None:
     """The parent's time for a token, and tokens per second of all streams together."""
     (folder / "models").mkdir(parents=True)
-    write_simulated(folder, "fast", **{k: v for k, v in SCRIPT.items() if k != "kind"})
+    write_simulated(folder, "fast", tokens_per_second=RATE, context=65536)
     settings = load_settings(
         home=folder / "home", folders=(folder / "models",), slots=max(STREAMS), starter=False
     )
