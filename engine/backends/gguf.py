@@ -240,6 +240,8 @@ class GgufBackend:
         """The next token, and its chance where the request asked for it."""
         top, constraint = run.request.logprobs, run.constraint
         if top is None and constraint is None:
+            if run.sampler.plain:
+                return model.likeliest(run.output), None
             return run.sampler.draw(model.handle, run.output), None
         logits = model.logits(run.output)
         raw = logits

@@ -302,6 +302,10 @@ class NativeModel:
         pointer = native.llama_get_logits_ith(self._context, output)
         return np.ctypeslib.as_array(pointer, (self.vocabulary,))
 
+    def likeliest(self, output: int) -> int:
+        """The token of the highest logit of row ``output``; the first of several."""
+        return int(self.logits(output).argmax())
+
     @property
     def handle(self) -> Any:
         """The native context, for a sampler."""

@@ -39,6 +39,9 @@ class Sampler:
         vocabulary: int,
         context: int,
     ) -> None:
+        self.plain = False
+        """Whether it draws the likeliest token of the logits as they stand: then whoever has them
+        need not ask, which spares a copy of the vocabulary for every token."""
         parameters = native.llama_sampler_chain_default_params()
         self._chain: Any = native.llama_sampler_chain_init(parameters)
         added = {**sampling.logit_bias, **dict.fromkeys(never, float("-inf"))}
@@ -65,6 +68,7 @@ class Sampler:
                 )
             )
         if sampling.temperature == 0:
+            self.plain = native.llama_sampler_chain_n(self._chain) == 0
             self._add(native.llama_sampler_init_greedy())
             return
         if sampling.top_k:

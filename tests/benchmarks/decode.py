@@ -26,12 +26,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from engine import Backend
-from engine.address import Address
-from engine.http.server import ApiServer
+from tests.benchmarks import llama_server
 from tests.benchmarks.load_client import Round, ask_all
+from tests.benchmarks.own_server import serving
 from tests.benchmarks.peer import Peer, free_port
 from tests.benchmarks.report import Report, at_least, at_most
-from tests.benchmarks.starter_run import STARTERS, load, running, shown
+from tests.benchmarks.starter_run import STARTERS
 
 TAKES_S = 240
 STREAMS = (1, 8)
@@ -39,7 +39,7 @@ ROUNDS = 5
 TOKENS = 96
 WORDS = 24
 CONTEXT = 4096
-OURS, SERVER, PYTHON = "opta-lmx", "llama-server", "llama_cpp.server"
+OURS, SERVER, PYTHON = "opta-lmx", llama_server.NAME, "llama_cpp.server"
 BARS = {(SERVER, 1): 1.0, (SERVER, 8): 1.0, (PYTHON, 8): 3.0}
 
 
@@ -57,13 +57,9 @@ async def peers(model: Path, threads: int) -> AsyncIterator[dict[str, Peer]]:
     """The servers that are there, started and healthy."""
     found: dict[str, Peer] = {}
     slots = max(STREAMS)
-    if binary := os.environ.get("LMX_BENCH_LLAMA_SERVER"):
-        port = free_port()
-        # Extra buffer types are off on both sides: GCC 12 builds die on processors with AMX.
-        found[SERVER] = await Peer.start(
-            [binary, "-m", str(model), "--port", str(port), "-t", str(threads), "-np", str(slots),
-             "-c", str(CONTEXT), "-kvu", "--no-repack", "--no-webui", "-lv", "0"], port, "/health"
-        )  # fmt: skip
+    server = await llama_server.start(model, threads=threads, slots=slots, context=CONTEXT)
+    if server is not None:
+        found[SERVER] = server
     if all(importlib.util.find_spec(name) for name in ("starlette_context", "sse_starlette")):
         port = free_port()
         found[PYTHON] = await Peer.start(
@@ -82,24 +78,23 @@ async def measure() -> dict[tuple[str, int], list[Round]]:
     threads = os.cpu_count() or 1
     rounds: dict[tuple[str, int], list[Round]] = {}
     settings = {"slots": max(STREAMS), "threads": threads, "context": CONTEXT}
-    async with running(**settings) as engine:
-        model = STARTERS[Backend.GGUF]
-        server = ApiServer(engine, engine.settings, Address("127.0.0.1", 0))
-        await server.start()
-        await load(engine, model)
-        async with peers(Path(shown(engine, model).path), threads) as others:
-            ports = {OURS: server.address.port} | {n: p.port for n, p in others.items()}
-            for missing in {SERVER, PYTHON} - set(ports):
-                print(f"{missing}: not here, left out")
-            for port in ports.values():
-                await ask_all(port, model, prompts(0, 1), 8)
-            for number in range(1, ROUNDS + 1):
-                for streams in STREAMS:
-                    for name, port in ports.items():
-                        asked = prompts(number * 10 + streams, streams)
-                        one = await ask_all(port, model, asked, TOKENS)
-                        rounds.setdefault((name, streams), []).append(one)
-        await server.stop()
+    async with (
+        serving(STARTERS[Backend.GGUF], **settings) as ours,
+        peers(ours.path, threads) as others,
+    ):
+        ports = {OURS: ours.port} | {name: peer.port for name, peer in others.items()}
+        for missing in {SERVER, PYTHON} - set(ports):
+            print(f"{missing}: not here, left out")
+        for port in ports.values():
+            await ask_all(port, ours.model, prompts(0, 1), 8)
+        for number in range(1, ROUNDS + 1):
+            for streams in STREAMS:
+                # Who is asked first changes: a machine that is getting busy hurts all alike.
+                names = list(ports)[:: 1 if number % 2 else -1]
+                for name in names:
+                    asked = prompts(number * 10 + streams, streams)
+                    one = await ask_all(ports[name], ours.model, asked, TOKENS)
+                    rounds.setdefault((name, streams), []).append(one)
     return rounds
 
 

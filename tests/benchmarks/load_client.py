@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +73,40 @@ async def _ask(port: int, model: str, prompt: str, max_tokens: int) -> tuple[int
     finally:
         writer.close()
     return tokens, first, done
+
+
+async def listen(port: int, path: str, body: dict[str, object]) -> list[float]:
+    """One streamed request: seconds from its sending to each event that carried text.
+
+    Args:
+        path: Such as ``/v1/chat/completions``.
+        body: The request; ``stream`` is added.
+
+    Raises:
+        SystemExit: the stream ended before its time.
+    """
+    data = json.dumps(body | {"stream": True}).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    heard: list[float] = []
+    began = time.perf_counter()
+    try:
+        writer.write(
+            b"POST %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % (path.encode(), len(data))
+            + data
+        )
+        async for line in reader:
+            if line.startswith(b"data: [DONE]"):
+                return heard
+            if line.startswith(b"data: ") and _has_text(json.loads(line[6:])):
+                heard.append(time.perf_counter() - began)
+    finally:
+        writer.close()
+    raise SystemExit(f"a stream from port {port} ended early")
+
+
+def _has_text(event: dict[str, Any]) -> bool:
+    choices = event.get("choices") or [{}]
+    said = choices[0].get("text") or (choices[0].get("delta") or {}).get("content")
+    return bool(said)
