@@ -37,6 +37,10 @@ class Gatehouse:
     ) -> AsyncIterator[None]:
         """Have the model's files read ahead while the gate works, unless it is quarantined.
 
+        Not while the fingerprint is taken: its samples would queue behind (39 to 85 ms for the
+        starter on a cold cache). It pays where the gate takes long: a runtime that is asked about
+        an architecture for the first time imports its backend, which takes seconds.
+
         Nobody waits for it, its failure is nobody's, and it ends with the gate's answer: what was
         refused is read no further, and what was admitted its worker reads itself.
         """

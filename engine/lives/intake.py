@@ -48,8 +48,8 @@ class Intake:
         quarters = host.quarters
         await host.reclaim.settled()  # rather wait than refuse for what is about to be free
         runtime = quarters.runtimes.choose(entry, options.runtime)
+        taken = await quarters.fingerprint(entry)
         async with self._gatehouse.warming(model, options, release=release):
-            taken = await quarters.fingerprint(entry)
             explanation = await self._gatehouse.examine(
                 model, options, release=release, print_of=taken
             )

@@ -55,14 +55,14 @@ async def test_the_files_are_asked_for_while_the_gate_works(
         names.extend(path.name for path in paths)
         asked.set()
 
-    fingerprint = OwnQuarters.fingerprint
+    stamp = OwnQuarters.stamp
 
     async def last(quarters: OwnQuarters, entry: CatalogEntry) -> str:
         assert await asyncio.to_thread(asked.wait, 10)
-        return await fingerprint(quarters, entry)
+        return await stamp(quarters, entry)
 
     monkeypatch.setattr(Readahead, "ask", ask)
-    monkeypatch.setattr(OwnQuarters, "fingerprint", last)
+    monkeypatch.setattr(OwnQuarters, "stamp", last)
     await engine.load(MODEL, actor="test", wait=True)
     assert names == ["simulated.json"]
 
