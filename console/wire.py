@@ -4,6 +4,7 @@ Textual ends every run of text with a reset and names foreground and background 
 about 42 bytes a run; most runs differ from the one before in the foreground alone.
 """
 
+import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,11 @@ from textual.driver import Driver
 _SGR = re.compile(r"\x1b\[([0-9;]*)m")
 _MOVE = re.compile(r"(?:\x1b\[[0-9]+;[0-9]+H)+")
 _RESET = "\x1b[0m"
+
+FULL, LAST, SHORT = 20, 28, 64
+"""So many writes may wait for the terminal before pictures are left out, and before anything is;
+Textual's own queue blocks at 30. No mode of a terminal is set by more than so many characters."""
+CATCH_UP_S = 0.1
 
 Look = tuple[str, str, str]
 """Attributes, foreground and background as parameter strings; empty means the default."""
@@ -86,6 +92,11 @@ def lean(data: str) -> str:
     return "".join(out)
 
 
+def _waiting(writer: Any) -> int:
+    """How many writes the terminal has not taken."""
+    return int(writer._queue.qsize())  # noqa: SLF001 - Textual offers nothing to ask
+
+
 def lean_driver(base: type[Driver], lost: Callable[[], None]) -> type[Driver]:
     """A driver like ``base`` whose writes are lean, and which waits for no terminal that is gone.
 
@@ -95,14 +106,38 @@ def lean_driver(base: type[Driver], lost: Callable[[], None]) -> type[Driver]:
 
     class LeanDriver(base):  # type: ignore[misc, valid-type]
         abandoned = False
+        behind = False
+        """The terminal takes nothing, and pictures are left out until it does."""
 
         def write(self, data: str) -> Any:
-            # Nobody takes from the queue of a writer that has died: it would fill, and then block
-            # the app and the engine with it.
+            # The queue to a writer that has died, or waits for a terminal that takes nothing, would
+            # fill, and then block the loop that the engine and its streams live on.
             writer = getattr(self, "_writer_thread", None)
-            if self.abandoned or (writer is not None and not writer.is_alive()):
+            if writer is None:
+                return super().write(lean(data))
+            if self.abandoned or not writer.is_alive():
+                return None
+            waiting = _waiting(writer)
+            if waiting >= (FULL if len(data) > SHORT else LAST):
+                self._fall_behind(writer)
                 return None
             return super().write(lean(data))
+
+        def _fall_behind(self, writer: Any) -> None:
+            """Leave pictures out until the terminal takes something, then paint all of it."""
+            if self.behind:
+                return
+            self.behind = True
+            loop = asyncio.get_running_loop()
+
+            def look() -> None:
+                if _waiting(writer) and writer.is_alive() and not self.abandoned:
+                    loop.call_later(CATCH_UP_S, look)
+                    return
+                self.behind = False
+                self._app.refresh(layout=True)
+
+            loop.call_later(CATCH_UP_S, look)
 
         def abandon(self) -> None:
             """The terminal is gone: write nothing more, and wait for nothing it should take."""

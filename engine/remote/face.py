@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import fields
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -20,6 +21,7 @@ from engine.types import EngineSnapshot, Event, Explanation, RegistryRow
 
 AGAIN_S = (0.3, 1.0, 3.0)
 """An action whose connection broke is sent again after so long, with the same key."""
+_RENAMED = {"keep_alive_s": "keep_alive_sec"}
 
 
 class RemoteEngine:
@@ -110,7 +112,7 @@ class RemoteEngine:
 
     async def explain(self, model_id: str, options: LoadOptions | None = None) -> Explanation:
         """Run the gate there, without loading."""
-        body = _told(model_id, options)
+        body = told_of(model_id, options)
         for name in ("keep_alive_sec", "unattended"):
             body.pop(name, None)
         told = await self._link.ask("POST", "/admin/models/explanation", body)
@@ -135,7 +137,7 @@ class RemoteEngine:
         wait: bool = False,
     ) -> None:
         """Admit and start loading there."""
-        await self._act("load", _told(model_id, options) | {"expect": expect, "wait": wait})
+        await self._act("load", told_of(model_id, options) | {"expect": expect, "wait": wait})
 
     async def unload(self, model_id: str, *, actor: str, expect: int | None = None) -> None:  # noqa: ARG002
         """Drain and end the worker."""
@@ -221,20 +223,15 @@ class RemoteEngine:
         return await chat.ask(self._link, body, client=client, lane=lane)
 
 
-def _told(model_id: str, options: LoadOptions | None) -> dict[str, Any]:
+def told_of(model_id: str, options: LoadOptions | None) -> dict[str, Any]:
     """What a load is told, in the API's words; what is left to the settings is left out."""
-    options = options or LoadOptions()
-    told = {
-        "model_id": model_id,
-        "backend": options.backend,
-        "runtime": options.runtime,
-        "context": options.context,
-        "keep_alive_sec": options.keep_alive_s,
-        "reserve_gb": options.reserve_gb,
-        "allow_unsupported_runtime": options.allow_unsupported_runtime or None,
-        "unattended": options.unattended or None,
-    }
-    return {name: value for name, value in told.items() if value is not None}
+    told: dict[str, Any] = {"model_id": model_id}
+    blank, options = LoadOptions(), options or LoadOptions()
+    for field in fields(LoadOptions):
+        value = getattr(options, field.name)
+        if value != getattr(blank, field.name):
+            told[_RENAMED.get(field.name, field.name)] = value
+    return told
 
 
 def _read(kind: Any, told: object) -> Any:

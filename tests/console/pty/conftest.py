@@ -45,6 +45,8 @@ class Terminal:
         self.received = bytearray()
         self._mutex = threading.Lock()
         self._open = True
+        self.frozen = False
+        """While true nothing is read: what a line does that has gone dead without a word."""
         self.process = subprocess.Popen(
             [*command, *arguments],
             stdin=slave,
@@ -62,7 +64,8 @@ class Terminal:
     def _read(self) -> None:
         while self._open:
             try:
-                if not select.select([self._master], [], [], 0.1)[0]:
+                if self.frozen or not select.select([self._master], [], [], 0.1)[0]:
+                    time.sleep(0.1 * self.frozen)
                     continue
                 data = os.read(self._master, 65536)
             except (OSError, ValueError):

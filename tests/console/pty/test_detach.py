@@ -152,3 +152,23 @@ def test_detached_by_key_the_shell_has_its_prompt_and_lmx_comes_back(
         assert all_gone([engine], 10.0)
     finally:
         shell.close()
+
+
+def test_a_line_gone_dead_without_a_word_holds_up_no_stream_and_is_painted_anew(
+    open_console: Opener, simulate: Simulate, tmp_path: Path
+) -> None:
+    simulate("good", tokens_per_second=100, say=LONG)
+    terminal = open_console()
+    load(terminal)
+    terminal.frozen = True
+    for size in range(40):  # each is a whole screen, more than any buffer on the way holds
+        terminal.resize(120 + size % 2, 36)
+        time.sleep(0.05)
+    listener = Listener(tmp_path)
+    listener.begun()
+    listener.end()
+    terminal.frozen = False
+    terminal.resize(110, 34)
+    terminal.wait_for("good", "routable", "q quit")
+    terminal.send("i")
+    terminal.wait_for("no request is in flight")

@@ -1,13 +1,15 @@
 """What an attached console asks of an engine, over a real API in front of a real one."""
 
 import asyncio
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from engine import (
+    Backend,
     ChatDelta,
     ChatEnd,
     ChatOptions,
@@ -15,10 +17,12 @@ from engine import (
     Code,
     EngineError,
     FaceMismatch,
+    LoadOptions,
     Readiness,
 )
+from engine.http.admin_schemas import LoadRequest
 from engine.http.watch import follow
-from engine.remote.face import RemoteEngine
+from engine.remote.face import RemoteEngine, told_of
 from engine.remote.watcher import check_face
 from tests.end_to_end.conftest import until
 from tests.engine.http.conftest import OpenApi
@@ -166,6 +170,23 @@ async def test_an_action_decided_on_an_earlier_engine_is_not_done_to_a_later_one
     assert refused.value.decision.code is Code.CONFLICT
     assert "started again" in refused.value.decision.message
     assert api.engine.snapshot().model("good").readiness is Readiness.UNLOADED  # type: ignore[union-attr]
+
+
+def test_everything_a_load_may_be_told_travels() -> None:
+    values = {
+        "backend": Backend.MLX,
+        "runtime": "next",
+        "context": 8192,
+        "keep_alive_s": 60.0,
+        "allow_unsupported_runtime": True,
+        "reserve_gb": 3.5,
+        "unattended": True,
+    }
+    # A number for whatever is added later: then it must travel too.
+    options = LoadOptions(**{f.name: values.get(f.name, 3) for f in fields(LoadOptions)})  # type: ignore[arg-type]
+    told = json.loads(json.dumps(told_of("m", options)))
+    assert LoadRequest.model_validate(told).options() == options
+    assert told_of("m", None) == {"model_id": "m"}
 
 
 def test_another_version_is_told_in_one_sentence() -> None:
