@@ -31,7 +31,8 @@ class RegistryScreen(Listing):
         super().__init__()
         self._order = ORDERS[0]
         self._held: tuple[RegistryRow, ...] = ()
-        self._shown: tuple[RegistryRow, ...] = ()
+        self._shown: tuple[Hashable, ...] = ()
+        """The keys of the rows in the operator's order."""
         self._drawn: Sequence[Line] = ()
         self._seen: Hashable = None
         self._fetching = False
@@ -78,13 +79,13 @@ class RegistryScreen(Listing):
                 rows.sort(key=lambda row: (row.model_id.casefold(), -row.ts))
             elif self._order == "outcome":
                 rows.sort(key=lambda row: (row.outcome, -row.ts))
-            self._shown = tuple(rows)
+            self._shown = tuple(_key(row) for row in rows)
 
             def draw(index: int) -> Line:
                 return registry_lines((rows[index],), width, now, self.glyphs)[0]
 
             self._drawn = DrawnLines(len(rows), draw)
-        return [_key(row) for row in self._shown], self._drawn
+        return self._shown, self._drawn
 
     def caption(self) -> tuple[str, str]:
         """How many of how many, and in which order."""
