@@ -109,6 +109,10 @@ class Cells:
         borrowed = _cut(source.spans, common) if source is not None else ()
         return _count((*(span for one in self.live for span in one.spans), *borrowed))
 
+    def fits(self, more: int, source: Sequence | None = None, common: int = 0) -> bool:
+        """Whether there is room for so many cells more, once all that is kept is given up."""
+        return self.needed(source, common) + more <= self.pool
+
     def begin(self, tokens: list[int], source: Sequence | None, common: int) -> Sequence:
         """A sequence for a request, which holds what it has in common with a source already."""
         number = self._free.pop()

@@ -85,10 +85,12 @@ class Schedule:
         return sum(len(run.tokens) - run.fed for run in self.running)
 
     def _join(self, run: Run) -> bool:
+        if self.running and not self._cells.fits(self._unread() + 1 + _HEADROOM):
+            return False  # whatever it shares: no prompt need be compared
         source, common = self._cells.longest(run.tokens)
         if self.running:
             left = len(run.tokens) - common + self._unread()
-            if self._cells.needed(source, common) + left + _HEADROOM > self._cells.pool:
+            if not self._cells.fits(left + _HEADROOM, source, common):
                 return False
             if self._coming(run) - common > _WORTH_WAITING:
                 return False

@@ -7,7 +7,7 @@ _BESIDE_S = 0.15
 _SMALLEST = 16
 """Below this the batch is too small for prefill to be worth its step."""
 _FIRST = 64
-"""Tokens of the first step, while the machine's pace is unknown."""
+"""Tokens of the first step with nobody waiting, while the machine's pace is unknown."""
 
 
 class PrefillPace:
@@ -19,7 +19,7 @@ class PrefillPace:
     Args:
         most: Largest chunk in tokens.
         smallest: Smallest chunk, where a backend gains less from a batch.
-        first: The first chunk, while the pace is unknown.
+        first: The first chunk, while the pace is unknown; beside streams it is the smallest.
     """
 
     def __init__(self, most: int, *, smallest: int = _SMALLEST, first: int = _FIRST) -> None:
@@ -31,7 +31,7 @@ class PrefillPace:
     def budget(self, *, beside_streams: bool) -> int:
         """Tokens of prompt the next step may take."""
         if self._rate is None:
-            return min(self._first, self._most)
+            return self._smallest if beside_streams else min(self._first, self._most)
         seconds = _BESIDE_S if beside_streams else _ALONE_S
         return max(self._smallest, min(self._most, int(self._rate * seconds)))
 

@@ -39,6 +39,7 @@ ROUNDS = 5
 TOKENS = 96
 WORDS = 24
 CONTEXT = 4096
+_NEXT_TO_NONE = 0.01
 OURS, SERVER, PYTHON = "opta-lmx", llama_server.NAME, "llama_cpp.server"
 BARS = {(SERVER, 1): 1.0, (SERVER, 8): 1.0, (PYTHON, 8): 3.0}
 
@@ -111,7 +112,8 @@ def tell(report: Report, rounds: dict[tuple[str, int], list[Round]]) -> None:
                 report.tell(f"{streams} streams", ours, "tok/s")
                 report.tell(f"{streams} streams, interrupted", broken, bar=at_most(0))
             else:
-                rates = [one.tokens_per_second for one in theirs]
+                # A round interrupted before any token makes no ratio: it is next to none.
+                rates = [max(one.tokens_per_second, _NEXT_TO_NONE) for one in theirs]
                 bar = BARS.get((name, streams))
                 what = f"{streams} streams beside {name}"
                 least = at_least(bar) if bar else None

@@ -18,7 +18,8 @@ class Round:
     first_s: tuple[float, ...]
     """Time to first token of each stream, in seconds."""
     broken: int
-    """Streams that did not end with ``[DONE]``."""
+    """Streams that did not end with ``[DONE]``, or without a reason: ``llama_cpp.server`` says
+    ``[DONE]`` to those it interrupts for the next."""
 
     @property
     def tokens_per_second(self) -> float:
@@ -52,7 +53,9 @@ async def _ask(port: int, model: str, prompt: str, max_tokens: int) -> tuple[int
         }
     ).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-    began, first, tokens, done = time.perf_counter(), 0.0, 0, False
+    # llama_cpp.server tells no usage in a stream: there every event is a token.
+    began, first, tokens, events = time.perf_counter(), 0.0, 0, 0
+    reason = done = False
     try:
         writer.write(
             b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -65,6 +68,8 @@ async def _ask(port: int, model: str, prompt: str, max_tokens: int) -> tuple[int
                 done = True
                 break
             first = first or time.perf_counter() - began
+            events += 1
+            reason |= b'"finish_reason":"' in line or b'"finish_reason": "' in line
             if b'"usage":{' in line or b'"usage": {' in line:
                 usage = json.loads(line[6:]).get("usage") or {}
                 tokens = usage.get("completion_tokens", tokens)
@@ -72,7 +77,7 @@ async def _ask(port: int, model: str, prompt: str, max_tokens: int) -> tuple[int
         pass
     finally:
         writer.close()
-    return tokens, first, done
+    return tokens or events, first, reason and done
 
 
 async def listen(port: int, path: str, body: dict[str, object]) -> list[float]:

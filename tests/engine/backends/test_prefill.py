@@ -5,6 +5,7 @@ from engine.backends.prefill import PrefillPace
 
 def test_it_begins_carefully() -> None:
     assert PrefillPace(512).budget(beside_streams=False) == 64
+    assert PrefillPace(512).budget(beside_streams=True) == 16
 
 
 def test_a_fast_model_takes_the_most() -> None:
