@@ -19,8 +19,9 @@ class Sampler:
     temperature, draw. At temperature 0 it is penalties and the likeliest token.
 
     The random state is the request's own, so a seed gives the same draws from the same logits.
-    The logits of a batch differ in their last bits with the batch's shape, so a long seeded text
-    may part ways where other requests came and went; alone it is the same every time.
+    The logits differ in their last bits with the batch's shape and the order of a sequence's cells
+    in the cache, so a long seeded text may part ways where other requests came and went; alone on
+    an empty cache it is the same every time.
 
     Args:
         prompt: The prompt's tokens, which the repeat penalty counts too. Presence and frequency

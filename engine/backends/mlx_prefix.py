@@ -4,8 +4,7 @@ twice: the next turn of a chat, or the canary's next question.
 
 from typing import Any
 
-_WORTHWHILE = 8
-"""Fewer tokens in common are not worth the copy."""
+from engine.backends.prefix import WORTHWHILE, shared
 
 
 class Prefix:
@@ -22,7 +21,7 @@ class Prefix:
     def keep(self, cache: list[Any], tokens: list[int]) -> None:
         """Keep a sequence that has ended, in place of the one kept before."""
         offsets = [getattr(layer, "offset", None) for layer in cache]
-        if len(tokens) < _WORTHWHILE or any(at not in (None, len(tokens)) for at in offsets):
+        if len(tokens) < WORTHWHILE or any(at not in (None, len(tokens)) for at in offsets):
             return
         self._cache, self._tokens = cache, list(tokens)
         self._settled = False
@@ -48,12 +47,9 @@ class Prefix:
         """
         from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 
-        most = min(len(self._tokens), len(prompt) - 1)
-        common = 0
-        while common < most and self._tokens[common] == prompt[common]:
-            common += 1
+        common = shared(self._tokens, prompt, len(prompt) - 1)
         surplus = len(self._tokens) - common
-        if common < _WORTHWHILE or (surplus and not can_trim_prompt_cache(self._cache)):
+        if common < WORTHWHILE or (surplus and not can_trim_prompt_cache(self._cache)):
             return None
         cache = self._cache
         self.drop()
