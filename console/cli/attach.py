@@ -39,8 +39,9 @@ class Found:
         """The engine as a console sees it."""
         from engine import Link, RemoteEngine
 
-        key = self.client.keys.get("admin", "")
-        return RemoteEngine(Link(self.client.url, key, actor), version=program_version())
+        keys = self.client.keys
+        link = Link(self.client.url, keys.get("admin", ""), actor, keys.get("api", ""))
+        return RemoteEngine(link, version=program_version())
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:

@@ -67,11 +67,13 @@ class Link:
         url: Such as ``http://127.0.0.1:1234``.
         key: Its admin key, or empty.
         actor: Who acts, for the record.
+        api_key: The key for inference, where there is one and no admin key, which serves for both.
     """
 
     url: str
     key: str = field(default="", repr=False)
     actor: str = ""
+    api_key: str = field(default="", repr=False)
 
     @property
     def name(self) -> str:
@@ -165,6 +167,8 @@ class Link:
             headers |= {"Content-Type": "application/json", "Content-Length": str(len(data))}
         if self.key:
             headers["X-Admin-Key"] = self.key
+        if self.api_key:
+            headers["X-API-Key"] = self.api_key
         told = {**headers, **more}
         return h11.Request(
             method=method,

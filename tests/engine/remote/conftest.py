@@ -20,7 +20,8 @@ async def attach() -> AsyncIterator[Attach]:
 
     async def to(api: Api | int, *, actor: str = "ops@10.0.0.7", **options: Any) -> RemoteEngine:
         port = api if isinstance(api, int) else api.port
-        link = Link(f"http://127.0.0.1:{port}", options.pop("key", ""), actor)
+        keys = options.pop("key", ""), options.pop("api_key", "")
+        link = Link(f"http://127.0.0.1:{port}", keys[0], actor, keys[1])
         face = RemoteEngine(link, version="1", **options)
         faces.append(face)
         await face.start()

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from engine.http.admin_schemas import LoadRequest
 from engine.http.watch import follow
 from engine.remote.face import RemoteEngine, told_of
 from engine.remote.watcher import check_face
-from tests.end_to_end.conftest import until
+from tests.end_to_end.conftest import home, until  # noqa: F401 - a fixture
 from tests.engine.http.conftest import OpenApi
 from tests.engine.remote.conftest import Attach
 
@@ -122,6 +123,37 @@ async def test_a_request_cancelled_by_another_is_told_to_whoever_asked(
     assert end.reason == "cancelled"
     await other.cancel(stream.request_id, actor="eve")  # it has ended: nothing to say
     await until(one, lambda s: any("eve@10.0.0.8" in e.actor for e in s.events))  # type: ignore[arg-type]
+
+
+def lock(folder: Path, doors: tuple[str, ...]) -> None:
+    folder.mkdir()
+    for name in doors:
+        (folder / f"{name}-key").write_text(f"{name} key")
+        (folder / f"{name}-key").chmod(0o600)
+
+
+@pytest.mark.parametrize(("files", "shown"), [(("api",), "api"), (("api", "admin"), "admin")])
+async def test_a_key_opens_both_doors(
+    files: tuple[str, ...],
+    shown: str,
+    open_api: OpenApi,
+    simulate: Simulate,
+    attach: Attach,
+    home: Path,  # noqa: F811
+) -> None:
+    simulate("good")
+    lock(home, files)
+    api = await open_api()
+    options = {"key": "admin key"} if shown == "admin" else {"api_key": "api key"}
+    face = await attach(api, **options)
+    await face.load("good", actor="ops", wait=True)
+    stream = await face.chat("good", [ChatTurn("user", "x")], ChatOptions(max_tokens=3), client="c")
+    assert [item async for item in stream]
+    stranger = await attach(api, key=face._link.key)
+    stranger._link = replace(face._link, key="", api_key="")
+    with pytest.raises(EngineError) as refused:
+        await stranger.chat("good", [ChatTurn("user", "x")], client="c")
+    assert refused.value.decision.code is Code.UNAUTHORIZED
 
 
 async def test_what_happens_while_nobody_listens_is_told_afterwards(
