@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from tests.benchmarks.cpu import cpu_s
 from tests.benchmarks.load_client import ask_all
 from tests.benchmarks.report import Report, at_most
@@ -32,12 +34,18 @@ FIRST_BAR_S, IDLE_BAR, CPU_BAR, ROW_BAR, MANY_BAR, KEY_BAR_MS = 0.6, 200, 0.5, 2
 
 @contextmanager
 def console(folder: Path, **environment: str) -> Iterator[Terminal]:
-    """A console on the models of a folder."""
+    """A console on the models of a folder; gone with its engine at the end, or the next one on the
+    same home would find it there and attach to it."""
     terminal = Terminal(surroundings(folder) | environment, SIZE, [])
     try:
         yield terminal
     finally:
+        try:
+            own = [terminal.console()]
+        except (psutil.NoSuchProcess, ValueError):
+            own = []
         terminal.close()
+        psutil.wait_procs(own, timeout=20)
 
 
 def port_of(folder: Path) -> int:

@@ -32,6 +32,7 @@ from tests.console.pty.conftest import Terminal, surroundings, write_simulated
 
 TAKES_S = 240
 MODELS, RECORDS, STREAMS = (10, 100, 1000), (100, 10_000, 100_000), (1, 8, 32, 128)
+PATIENCE_S = 30.0
 IDLE_S, PRESSES, REPEATS, APPENDS = 10.0, 20, 20, 100
 TOKENS, TOKEN_US = 400, 300
 PAINT_S, KEY_MS, ROW_B, IDLE_CPU, OPEN_S = 0.6, 50, 250, 0.5, 1.0
@@ -84,20 +85,15 @@ def folder_of(place: Path, name: str, count: int) -> Path:
     return folder
 
 
-def settle(holds: Callable[[], bool]) -> float:
-    """Wait for something and return how long that took, in milliseconds."""
-    began = time.perf_counter()
-    while not holds():
-        if time.perf_counter() - began > 60:
-            raise SystemExit("it never came to be on the screen")
-        time.sleep(0.0005)
-    return (time.perf_counter() - began) * 1000
-
-
 def key(terminal: Terminal, keys: str, holds: Callable[[str], bool]) -> float:
     """Milliseconds from a key until the screen shows what it does."""
+    began = time.perf_counter()
     terminal.send(keys)
-    return settle(lambda: holds(terminal.text))
+    while not holds(terminal.text):
+        if time.perf_counter() - began > PATIENCE_S:
+            raise SystemExit(f"{keys!r} did not do what it does:\n{terminal.text}")
+        time.sleep(0.0005)
+    return (time.perf_counter() - began) * 1000
 
 
 def idle(terminal: Terminal) -> tuple[float, float]:
