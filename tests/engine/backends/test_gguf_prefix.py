@@ -262,3 +262,38 @@ def test_a_request_put_back_is_read_in_again_and_says_the_same() -> None:
         assert asked.refused == 0
     finally:
         asked.backend.close()
+
+
+@pytest.mark.parametrize(
+    "says", ["llama_model_is_recurrent", "llama_model_is_hybrid", "llama_model_n_swa"]
+)
+def test_nothing_is_kept_where_a_beginning_cannot_be_shared(
+    says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import llama_cpp.llama_cpp as native
+
+    monkeypatch.setattr(native, says, lambda _: 1)
+    asked = Asked(context=64)
+    try:
+        asked.run(continued("a", HEAD, 1), continued("b", HEAD, 1))
+        asked.run(continued("c", HEAD, 1))
+        assert [asked.cached(name) for name in "abc"] == [0, 0, 0]
+        assert asked.cells.used == 0
+    finally:
+        asked.backend.close()
+
+
+def test_nothing_is_kept_where_the_memory_says_it_cannot_be_cut(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import llama_cpp.llama_cpp as native
+
+    monkeypatch.setattr(native, "llama_memory_can_shift", lambda _: False)
+    asked = Asked(context=64)
+    try:
+        asked.run(continued("a", HEAD, 1))
+        asked.run(continued("b", HEAD, 1))
+        assert asked.cached("b") == 0
+        assert asked.cells.used == 0
+    finally:
+        asked.backend.close()
