@@ -219,3 +219,20 @@ def all_gone(processes: list[psutil.Process], patience_s: float) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+@pytest.fixture(autouse=True)
+def left_behind(tmp_path: Path) -> Iterator[None]:
+    """Whatever goes on without a terminal is ended."""
+    yield
+    if (pid := engine_of(tmp_path)) is not None and psutil.pid_exists(pid):
+        engine = psutil.Process(pid)
+        engine.kill()
+        all_gone([engine], 10.0)
+
+
+def engine_of(tmp_path: Path) -> int | None:
+    try:
+        return int(json.loads((tmp_path / "home" / "engine.json").read_text())["pid"])
+    except (OSError, ValueError):
+        return None

@@ -8,33 +8,23 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.console.pty.conftest import Opener, Terminal, all_gone, gone, surroundings
+from tests.console.pty.conftest import (
+    Opener,
+    Terminal,
+    all_gone,
+    engine_of,
+    gone,
+    surroundings,
+)
 
 Simulate = Callable[..., str]
 LONG = ["word "] * 400
-
-
-@pytest.fixture(autouse=True)
-def left_behind(tmp_path: Path) -> Iterator[None]:
-    """Whatever goes on without a terminal is ended."""
-    yield
-    if (pid := engine_of(tmp_path)) is not None and psutil.pid_exists(pid):
-        engine = psutil.Process(pid)
-        engine.kill()
-        all_gone([engine], 10.0)
-
-
-def engine_of(tmp_path: Path) -> int | None:
-    try:
-        return int(json.loads((tmp_path / "home" / "engine.json").read_text())["pid"])
-    except (OSError, ValueError):
-        return None
 
 
 def address_of(tmp_path: Path) -> tuple[str, int]:
