@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine.address import Address, parse_address
+    from engine.cluster.ray_cluster import RayCluster
     from engine.engine import Engine
     from engine.errors import Code, Decision, EngineError
     from engine.face import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         LoadOptions,
         OutOfReach,
     )
+    from engine.fleet.member import ClusterTrouble
     from engine.home.home import HomeTaken, HomeUnusable, check_home, read_engine
     from engine.home.place import default_home
     from engine.http.server import ApiServer
@@ -72,6 +74,8 @@ if TYPE_CHECKING:
 _ROOMS = {
     "engine.address": ("Address", "parse_address"),
     "engine.ledger.archive": ("Archive", "ArchiveTrouble", "Merged", "Verified"),
+    "engine.cluster.ray_cluster": ("RayCluster",),
+    "engine.fleet.member": ("ClusterTrouble",),
     "engine.engine": ("Engine",),
     "engine.errors": ("Code", "Decision", "EngineError"),
     "engine.face": (
@@ -154,6 +158,7 @@ __all__ = [
     "Check",
     "CheckResult",
     "ClientView",
+    "ClusterTrouble",
     "Code",
     "Decision",
     "Desk",
@@ -183,6 +188,7 @@ __all__ = [
     "Outcome",
     "PerformanceView",
     "QuarantineView",
+    "RayCluster",
     "Readiness",
     "RegistryRow",
     "RegistryTrouble",

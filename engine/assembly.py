@@ -1,12 +1,15 @@
 """How the engine's rooms are wired together, in one place."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from engine.admission.signatures import load_signatures
 from engine.announcer import Announcer
 from engine.events import EventLog
 from engine.examiner import Examiner
+from engine.fleet.copies import Copies
+from engine.fleet.dispatch import Dispatch
 from engine.fleet.host import Host
 from engine.fleet.hosts import Hosts
 from engine.fleet.quarters import OwnQuarters
@@ -28,7 +31,7 @@ from engine.machine import Place
 from engine.memory import Budget, Memory, default_budget
 from engine.quarantine import Quarantine
 from engine.readiness import Cause
-from engine.registry import Registry
+from engine.registry import Registry, RegistryTrouble
 from engine.requests.clients import Clients
 from engine.requests.suspects import Suspects
 from engine.services import Services
@@ -47,10 +50,22 @@ class Rooms:
     state: StateFile
     services: Services
     gatehouse: Gatehouse
+    dispatch: Dispatch
     inventory: Inventory
     intake: Intake
     upkeep: Upkeep
     preload: Preload
+
+    def close(self) -> None:
+        """Write what is left to write and let go of the files."""
+        services = self.services
+        with suppress(RegistryTrouble):  # its banner has said so as long as there was a screen
+            services.registry.flush_pending()
+        self.state.flush()
+        services.registry.close()
+        services.events.flush()
+        services.events.close()
+        self.upkeep.announcer.close()
 
 
 def assemble(
@@ -91,6 +106,7 @@ def assemble(
         Reclaim(budget, board, events, machine),
         Spares(placement, settings.deadlines, keep=settings.spare),
     )
+    hosts = Hosts(own)
     services = Services(
         settings=settings,
         clock=clock,
@@ -100,7 +116,8 @@ def assemble(
         registry=registry,
         quarantine=Quarantine(state, settings.quarantining, clock),
         intents=Intents(state, clock, boot_id()),
-        hosts=Hosts(own),
+        hosts=hosts,
+        copies=Copies(board, hosts.state),
         performance=Performance(clock),
         suspects=Suspects(state, clock),
         clients=Clients(clock),
@@ -116,6 +133,7 @@ def assemble(
         state=state,
         services=services,
         gatehouse=gatehouse,
+        dispatch=Dispatch(services, gatehouse),
         inventory=Inventory(services, moved),
         intake=Intake(services, gatehouse),
         upkeep=Upkeep(services, state, home, lives, retire, release, announcer),

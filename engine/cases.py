@@ -68,6 +68,8 @@ class Cases:
                 fingerprint=key.fingerprint,
                 backend=key.backend,
                 backend_version=key.backend_version,
+                host_class=key.host_class,
+                host=key.host,
             )
         elif case.model_id != name:
             case = case.model_copy(update={"model_id": name})

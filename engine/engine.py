@@ -1,7 +1,6 @@
 """The engine: admit, load, prove, route, contain, remember. Where the parts meet.
 
-One instance owns one home folder. Everything here runs on one event loop; disk and children are
-waited for off it, so a screen that shares the loop never stutters.
+One instance owns one home folder. Everything runs on one event loop; what blocks runs off it.
 """
 
 import asyncio
@@ -15,6 +14,8 @@ from engine.assembly import assemble
 from engine.caution import caution, unattended
 from engine.errors import Decision, EngineError
 from engine.face import ChatOptions, ChatTurn, Lane, LoadOptions
+from engine.fleet.fleet import Fleet
+from engine.fleet.member import Alone, Cluster
 from engine.frontdesk import FrontDesk
 from engine.home.home import Home
 from engine.ledger.archive import host_name
@@ -26,7 +27,6 @@ from engine.lives.standing import not_quarantined
 from engine.memory import Memory, machine_memory
 from engine.overview import filled
 from engine.readiness import LIVE, Cause
-from engine.registry import RegistryTrouble
 from engine.requests.chat import LiveChat
 from engine.requests.question import asked
 from engine.requests.reception import Reception, Request
@@ -48,6 +48,7 @@ class Engine:
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
         placement: Placement | None = None,
+        cluster: Cluster | None = None,
         machine: Callable[[], Memory] = machine_memory,
     ) -> None:
         self.settings = settings or load_settings()
@@ -55,6 +56,7 @@ class Engine:
         self._new_id = new_id
         self._placement = placement
         self._machine = machine
+        self._cluster = cluster or Alone()
         self._home = Home(self.settings.home, clock=clock)
         self._board = Board(clock, self._fill)
         self.desk = FrontDesk(
@@ -75,11 +77,13 @@ class Engine:
         Raises:
             HomeTaken: another process serves this home.
             HomeUnusable: the home folder cannot be made or written.
+            ClusterTrouble: the cluster cannot be joined.
         """
         async with self._starting:
             if self._started or self._stopping:
                 return
             self._home.take(address="")
+            await self._cluster.open()
             # A start that is cancelled must not leave the thread opening files behind it.
             opening = asyncio.ensure_future(asyncio.to_thread(self._open))
             try:
@@ -88,6 +92,7 @@ class Engine:
                 await asyncio.wait({opening})
                 raise
             self._reception = Reception(self._rooms.services, self._lives, self._new_id)
+            self._fleet = Fleet(self._rooms, self._roster, self._load, self._spawn)
             self._retrial = Retrial(self._rooms.services, self, self._spawn)
             self._opened = True
             self._rooms.services.say("engine_started", f"serving {self._home.path}")
@@ -96,8 +101,9 @@ class Engine:
             self._started = True
             self._board.changed()
             self._spawn(self._rooms.upkeep.run())
+            self._spawn(self._cluster.watch(self._fleet))
             self._spawn(self._rooms.preload.run())
-            self._rooms.inventory.prepare_spares()
+            self._rooms.inventory.prepare_spares(self._rooms.services.hosts.own)
 
     def _open(self) -> None:
         self._rooms = assemble(
@@ -109,7 +115,7 @@ class Engine:
             placement=GangPlacement(self._placement or LocalPlacement()),
             machine=self._machine,
             lives=self._lives,
-            retire=lambda model_id: self._spawn(self.unload(model_id, actor="idle timeout")),
+            retire=lambda model_id: self._spawn(self._retire(model_id)),
             release=lambda model_id: self._spawn(self._release_by_itself(model_id)),
             preload=lambda model_id: self.load(model_id, actor=PRELOAD, wait=True),
         )
@@ -128,11 +134,11 @@ class Engine:
         async with self._starting:
             pass  # a start under way sees that it has to end
         if not self._opened:
+            await self._cluster.close()
             self._home.let_go()
             return
         self._board.changed()
-        for host in self._rooms.services.hosts:
-            host.reclaim.close()
+        self._rooms.services.hosts.forget_losses()
         live = tuple(self._lives.values())
         names = ", ".join(life.model.id for life in live) or "nothing loaded"
         self._rooms.services.say("engine_stopping", f"stopping: {names}")
@@ -141,20 +147,11 @@ class Engine:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        for host in self._rooms.services.hosts:
-            await host.spares.close()
-        await asyncio.to_thread(self._close)
-        self._started = False
-
-    def _close(self) -> None:
-        with suppress(RegistryTrouble):  # its banner has said so for as long as there was a screen
-            self._rooms.services.registry.flush_pending()
-        self._rooms.state.flush()
-        self._rooms.services.registry.close()
-        self._rooms.services.events.flush()
-        self._rooms.services.events.close()
-        self._rooms.upkeep.announcer.close()
+        await self._rooms.services.hosts.close()
+        await self._cluster.close()
+        await asyncio.to_thread(self._rooms.close)
         self._home.let_go()
+        self._started = False
 
     # -- what is shown --------------------------------------------------------------------------
 
@@ -197,13 +194,13 @@ class Engine:
     async def explain(self, model_id: str, options: LoadOptions | None = None) -> Explanation:
         """Run the gate without loading."""
         self._must_be_open()
-        model = self._rooms.inventory.find(model_id)
+        model = self._rooms.dispatch.find(model_id)
         return await self._rooms.gatehouse.examine(model, asked(options))
 
     def _find(self, model_id: str, expect: int | None = None) -> Model:
         """The model an action is about, if it still stands where the action was decided."""
         self._must_serve()
-        model = self._rooms.inventory.find(model_id)
+        model = self._rooms.dispatch.find(model_id)
         decided_on(model, expect)
         return model
 
@@ -228,9 +225,25 @@ class Engine:
         wait: bool = False,
     ) -> None:
         """Admit and start loading; joining a load under way and loading what runs succeed."""
-        model = self._find(model_id, expect)
         options = asked(options)
-        self._retrial.asked_for(model_id, actor)
+        row = self._find(model_id, expect)
+        rows: tuple[Model, ...] = (row,)
+        if expect is None:
+            rows = await self._rooms.dispatch.rows(model_id, options, actor=actor)
+        self._fleet.settle(row.family)
+        first, *others = rows
+        await self._load(first, options, actor, expect)
+        for other in others:
+            with suppress(EngineError):  # the refusal is on its row; the first copy serves
+                await self._load(other, options, actor)
+        if wait:
+            await asyncio.gather(*(self._roster.settled(row) for row in rows))
+
+    async def _load(
+        self, model: Model, options: LoadOptions, actor: str, expect: int | None = None
+    ) -> None:
+        """Admit one row and start loading it, where it is not live already."""
+        self._retrial.asked_for(model.id, actor)
         async with model.lock:
             decided_on(model, expect)
             await self._roster.clear(model)
@@ -240,16 +253,26 @@ class Engine:
                 self._roster.begin(
                     await self._rooms.intake.admit(model, options, actor, lambda: self._stopping)
                 )
-        if wait:
-            await self._roster.settled(model)
 
     async def unload(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
-        """Drain and end the worker. Unloading what is unloaded changes nothing."""
-        model = self._find(model_id, expect)
+        """Drain and end the worker. Unloading what is unloaded changes nothing. By its plain id,
+        without ``expect``, every live copy of a model is unloaded."""
+        row = self._find(model_id, expect)
+        self._fleet.settle(row.family)
+        copies = self._rooms.services.copies.of(model_id) if expect is None else ()
+        rows = [copy for copy in copies if copy.id in self._lives] or [row]
+        await asyncio.gather(*(self._unload(model, actor) for model in rows))
+
+    async def _retire(self, model_id: str) -> None:
+        """Unload one copy that nobody asks any more."""
+        if (model := self._rooms.services.board.models.get(model_id)) is not None:
+            await self._unload(model, "idle timeout")
+
+    async def _unload(self, model: Model, actor: str) -> None:
         async with model.lock:  # an admission under way comes to its end first
-            life = self._lives.get(model_id)
+            life = self._lives.get(model.id)
         if life is not None:
-            self._rooms.services.say("unload_begun", "draining", model_id=model_id, actor=actor)
+            self._rooms.services.say("unload_begun", "draining", model_id=model.id, actor=actor)
             await life.unload(actor)
         elif model.view.refusal is not None:
             model.change(refusal=None)

@@ -29,6 +29,10 @@ class LoadOptions:
     reserve_gb: float | None = None
     ranks: int | None = None
     """Processes to split an MLX model among."""
+    host: str | None = None
+    """The host of a cluster to load it on; None takes one that has the files and the room."""
+    replicas: int | None = None
+    """On how many hosts it is to run; None means as the settings say."""
     unattended: bool = False
     """Nobody watches: a model that took the machine down, or whose backend version is suspect, is
     left to an operator."""

@@ -71,7 +71,7 @@ class FrontDesk:
     def performance(self, model_id: str) -> PerformanceView:
         """What a model has done since the engine started. Raises EngineError: no such model."""
         rooms = self._open()
-        rooms.inventory.find(model_id)
+        rooms.dispatch.find(model_id)
         return rooms.services.performance.view(model_id)
 
     def archive(self) -> Archive:
@@ -86,7 +86,7 @@ class FrontDesk:
     async def probe(self, model_id: str, options: LoadOptions) -> tuple[Explanation, ...]:
         """Try every runtime that could run a model in a child, and ask the gate about each."""
         rooms = self._open()
-        return await rooms.gatehouse.probe(rooms.inventory.find(model_id), options)
+        return await rooms.gatehouse.probe(rooms.dispatch.find(model_id), options)
 
     def _open(self) -> Rooms:
         if (rooms := self._rooms()) is None:

@@ -234,7 +234,8 @@ class Registry:
         Newest is what was written last, not what bears the latest time: clocks jump.
         """
         with self._mutex:
-            return self._verdict((key.fingerprint, str(key.backend), key.backend_version))
+            about = (key.fingerprint, str(key.backend), key.backend_version, key.host_class)
+            return self._verdict(about)
 
     def _verdict(self, about: About) -> RegistryRow | None:
         for _, row in reversed(self._pending):
@@ -249,7 +250,7 @@ class Registry:
             abouts = {*self._verdicts, *(about_of(row) for _, row in self._pending)}
             known = {str(backend) for backend in Backend}
             return {
-                Key(about[0], Backend(about[1]), about[2]): row
+                Key(about[0], Backend(about[1]), *about[2:], str(row.metadata.get("host", ""))): row
                 for about in abouts
                 if about is not None and about[1] in known
                 if (row := self._verdict(about)) is not None
@@ -338,6 +339,8 @@ class Registry:
             metadata = {"event": found.event, "fingerprint": found.fingerprint}
             if found.origin:
                 metadata["origin"] = found.origin
+            if found.host_class:
+                metadata["host_class"] = found.host_class
             _, _, ts, model_id, backend, version, outcome, *_ = found
             return RegistryRow(ts, model_id, backend, version, outcome, "", metadata)
         row = self._recent[found.offset] = row_of(content)

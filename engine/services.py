@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.events import EventLog
+from engine.fleet.copies import Copies
 from engine.fleet.hosts import Hosts
 from engine.home.intents import Intents
 from engine.lives.board import Board
@@ -32,6 +33,7 @@ class Services:
     quarantine: Quarantine
     intents: Intents
     hosts: Hosts
+    copies: Copies
     performance: Performance
     suspects: Suspects
     clients: Clients

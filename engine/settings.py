@@ -78,6 +78,8 @@ class Deadlines(BaseModel):
     drain_s: PositiveFloat = 30.0
     stop_s: PositiveFloat = 1.5
     """A worker asked to end and still there is killed; `lmx` must be gone in 2 s."""
+    host_s: PositiveFloat = 15.0
+    """A host of a cluster that is not heard for so long is given up, with what runs there."""
 
 
 class CanaryBounds(BaseModel):
@@ -174,6 +176,21 @@ class ModelSettings(BaseModel):
     ranks: PositiveInt = 1
     """Processes to split an MLX model among, each with a part of every layer; its attention heads
     and key-value heads must divide by it."""
+    replicas: PositiveInt = 1
+    """On so many hosts of a cluster a load of it runs it."""
+
+
+class HostSettings(BaseModel):
+    """What an operator fixed for one host of a cluster: ``[hosts.NAME]``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    folders: tuple[Path, ...] | None = None
+    """Folders searched for models there; None means those of this engine."""
+    memory_gb: PositiveFloat | None = None
+    """The budget there; None means 80 % of that host's memory."""
+    device: str | None = None
+    """What its verdicts are about; None means what that host says of its processor and GPUs."""
 
 
 class Settings(BaseSettings):
@@ -216,6 +233,7 @@ class Settings(BaseSettings):
     canary: CanaryBounds = CanaryBounds()
     runtimes: dict[str, RuntimeSettings] = Field(default_factory=dict)
     model: dict[str, ModelSettings] = Field(default_factory=dict)
+    hosts: dict[str, HostSettings] = Field(default_factory=dict)
     signatures: Path | None = None
     """The operator's own signature file, read after the shipped one."""
     on_event: str | None = None

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from console.cli import attach, solitude
+from console.cli import attach, cluster, solitude
 from console.cli.answer import REFUSED, USAGE, complain
 from console.cli.client import NoEngine
 from console.cli.release import program_version
@@ -23,6 +23,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--api", metavar="HOST:PORT", type=address, help="where the API answers")
     parser.add_argument("--no-api", action="store_true", help="no API")
+    cluster.add_to(parser)
     attach.add_to(parser)
     parser.set_defaults(run=run, launch=None)
 
@@ -31,7 +32,7 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
     """Open the console; returns the exit code."""
     from console.keymap import complaint
     from console.terminal import read_terminal
-    from engine import Engine, FaceMismatch, HomeTaken, HomeUnusable
+    from engine import ClusterTrouble, Engine, FaceMismatch, HomeTaken, HomeUnusable
 
     if wrong := complaint(settings.keymap):
         return complain(wrong, USAGE)
@@ -41,8 +42,11 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
         return complain(f"the console needs a terminal, and {why}; try `lmx models`", USAGE)
     try:
         found = _to_attach_to(settings, options)
+        others = cluster.cluster_of(settings, options)
     except (HomeTaken, HomeUnusable, FaceMismatch) as error:
         return complain(str(error), REFUSED)
+    except ClusterTrouble as trouble:
+        return complain(str(trouble), USAGE)
 
     from console.app import LmxApp
     from console.outlet import ApiOutlet
@@ -63,7 +67,8 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
         app = LmxApp(engine=face, attached=found.name, clock=face.clock, readonly=readonly, **looks)
     else:
         # Who only looks does not load either.
-        engine = Engine(settings.without_preload() if options.readonly else settings)
+        chosen = settings.without_preload() if options.readonly else settings
+        engine = Engine(chosen, cluster=others)
         outlet = None
         if (where := options.api or settings.api) and not options.no_api:
             outlet = ApiOutlet(
@@ -101,8 +106,8 @@ def _to_attach_to(settings: "Settings", options: argparse.Namespace) -> "attach.
     try:
         check_home(settings.home)
     except HomeTaken as taken:
-        if options.api or options.no_api:
-            raise  # another API was wished for than the one that runs
+        if options.api or options.no_api or options.cluster:
+            raise  # another API or cluster was wished for than that of the one that runs
         try:
             return attach.running(settings.home, options.key_file)
         except NoEngine as error:

@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from console.cli import cluster
 from console.cli.answer import DONE, REFUSED, USAGE, complain, tell
 from console.cli.ending import end, listen
 from console.cli.herald import Herald
@@ -33,6 +34,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--readonly", action="store_true", default=argparse.SUPPRESS, help="change nothing"
     )
+    cluster.add_to(parser, default=argparse.SUPPRESS)
     parser.set_defaults(run=run)
 
 
@@ -49,19 +51,24 @@ def address(text: str) -> str:
 def run(settings: "Settings", options: argparse.Namespace) -> int:
     """Serve until a signal; returns the exit code."""
     from console.outlet import ApiOutlet
-    from engine import Engine, HomeTaken, HomeUnusable
+    from engine import ClusterTrouble, Engine, HomeTaken, HomeUnusable
 
     where = options.api or settings.api
     if not where:
         return complain("the setting api is empty; say where with --api HOST:PORT", USAGE)
+    try:
+        others = cluster.cluster_of(settings, options)
+    except ClusterTrouble as trouble:
+        return complain(str(trouble), USAGE)
     # Who only looks does not load either.
-    engine = Engine(settings.without_preload() if options.readonly else settings)
+    chosen = settings.without_preload() if options.readonly else settings
+    engine = Engine(chosen, cluster=others)
     outlet = ApiOutlet(
         engine, settings, where, readonly=options.readonly, version=program_version()
     )
     try:
         return asyncio.run(_serve(engine, outlet, settings.deadlines.drain_s))
-    except (HomeTaken, HomeUnusable) as error:
+    except (HomeTaken, HomeUnusable, ClusterTrouble) as error:
         return complain(str(error), REFUSED)
 
 

@@ -1,5 +1,6 @@
 """The hosts an engine knows, by name. The first is its own."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -27,6 +28,20 @@ class Hosts:
     def named(self, name: str) -> Host | None:
         """The host of this name, or None."""
         return self.own if name == self.own.name else self.others.get(name)
+
+    def forget_losses(self) -> None:
+        """The engine ends: nobody will load into memory that did not come back."""
+        for host in self:
+            host.reclaim.close()
+
+    async def close(self) -> None:
+        """End every spare worker."""
+        await asyncio.gather(*(host.spares.close() for host in self))
+
+    def state(self, name: str) -> HostState:
+        """How the host of this name is."""
+        host = self.named(name)
+        return host.state if host is not None else HostState.LOST
 
     def views(self, models: tuple[ModelView, ...]) -> tuple[HostView, ...]:
         """Every host as a screen shows it.

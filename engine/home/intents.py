@@ -56,6 +56,7 @@ class Intents:
             fingerprint=key.fingerprint if key else "",
             since=self._clock(),
             phase=phase,
+            host=key.host if key else "",
         )
         self._file.edit(lambda state: {"intents": (*state.intents, intent)})
         return intent.id
@@ -107,12 +108,12 @@ class Intents:
         """Take stock at the start of an engine, before the first ``begin``.
 
         Returns the unclean ends (from an earlier boot: the machine went down), which are kept
-        until an operator loads the model, and the orphaned ones (from this boot: the console was
-        killed), which are only noted here and forgotten.
+        until an operator loads the model, and the orphaned ones (from this boot, or on another
+        host: the console was killed), which are only noted here and forgotten.
         """
         left = self._file.state.intents
-        unclean = tuple(i for i in left if i.boot_id != self._boot)
-        orphaned = tuple(i for i in left if i.boot_id == self._boot)
+        unclean = tuple(i for i in left if i.boot_id != self._boot and not i.host)
+        orphaned = tuple(i for i in left if i not in unclean)
         if left:
             known = {i.model_id: i for i in (*self._file.state.unclean, *unclean)}
             self._file.change(intents=(), unclean=tuple(known.values()))

@@ -15,6 +15,11 @@ _LIMIT = 64 * 1024 * 1024
 """A state file longer than this in bytes is not ours."""
 
 
+def _empty(text: str) -> bool:
+    """What only a cluster needs is not written without one."""
+    return not text
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -53,6 +58,8 @@ class Case(_Part):
     fingerprint: str
     backend: Backend
     backend_version: str
+    host_class: str = Field(default="", exclude_if=_empty)
+    host: str = Field(default="", exclude_if=_empty)
     ran_s: float = 0.0
     clean_s: float = 0.0
     level: NonNegativeInt = 0
@@ -64,7 +71,8 @@ class Case(_Part):
 
     @property
     def key(self) -> Key:
-        return Key(self.fingerprint, self.backend, self.backend_version)
+        where = self.host_class, self.host
+        return Key(self.fingerprint, self.backend, self.backend_version, *where)
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -94,6 +102,8 @@ class Intent(_Part):
     fingerprint: str
     since: float
     phase: str
+    host: str = Field(default="", exclude_if=_empty)
+    """Where it ran, if not on the engine's own host: that one's boot says nothing of it."""
     pid: int | None = None
     requests: tuple[str, ...] = ()
     """One short line for each request in flight: digest and client."""

@@ -35,6 +35,8 @@ class Record(NamedTuple):
     fingerprint: str
     origin: str
     """The host an imported record was written on; empty for this host's own."""
+    host_class: str
+    """The class of host it is about; empty for that of the engine's own host."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,7 @@ def digest(offset: int, length: int, content: dict[str, Any]) -> Record:
         str(metadata.get("event", "")),
         str(metadata.get("fingerprint", "")),
         str(metadata.get("origin", "")),
+        str(metadata.get("host_class", "")),
     )
 
 

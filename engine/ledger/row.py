@@ -14,8 +14,9 @@ VERDICTS = frozenset({"canary", "quarantine"})
 """The events whose newest row is the verdict; the others are evidence only."""
 OUTCOMES = frozenset({"pass", "fail"})
 LINE_LIMIT = 64 * 1024
-"""Longest record in bytes; one with more loses its metadata but event, fingerprint and origin."""
-About = tuple[str, str, str]
+"""Longest record in bytes; one with more loses its metadata but what it is about and where from."""
+About = tuple[str, str, str, str]
+"""Fingerprint, backend, its version, and the class of host."""
 
 
 def content_of(row: RegistryRow) -> dict[str, Any]:
@@ -35,12 +36,13 @@ def about_of(row: RegistryRow | Record) -> About | None:
     one's, so what passed or failed there decides nothing here.
     """
     if isinstance(row, Record):
-        event, fingerprint, origin = row.event, row.fingerprint, row.origin
+        event, fingerprint, origin, kind = row.event, row.fingerprint, row.origin, row.host_class
     else:
         event = str(row.metadata.get("event", ""))
         fingerprint = str(row.metadata.get("fingerprint", ""))
         origin = str(row.metadata.get("origin", ""))
-    about = (fingerprint, row.backend, row.backend_version)
+        kind = str(row.metadata.get("host_class", ""))
+    about = (fingerprint, row.backend, row.backend_version, kind)
     return about if event in VERDICTS and not origin else None
 
 
@@ -68,8 +70,9 @@ def registry_line(row: RegistryRow) -> bytes:
         "event": event,
         "fingerprint": str(row.metadata.get("fingerprint", "")),
     }
-    if origin := row.metadata.get("origin"):
-        first["origin"] = clean_line(str(origin), limit=120)
+    for name in ("origin", "host", "host_class"):
+        if value := row.metadata.get(name):
+            first[name] = clean_line(str(value), limit=120)
     content: dict[str, object] = {
         "ts": round(float(row.ts), 6),
         "model_id": clean_line(row.model_id),

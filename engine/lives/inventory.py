@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from engine.catalog.entry import CatalogEntry
 from engine.catalog.scan import Catalog
 from engine.errors import EngineError
 from engine.fleet.host import Host
-from engine.lives.model import Model, unknown
+from engine.lives.model import Model
 from engine.readiness import LIVE
 from engine.services import Services
-from engine.types import Backend, Readiness
+from engine.types import Backend, HostState, Readiness
 from engine.workers.placement import Spawn
 
 
@@ -22,24 +24,12 @@ class Inventory:
         self._services = services
         self._on_move = on_move
 
-    def prepare_spares(self) -> None:
-        """Have a worker ready for every kind that a load of some model would want, simulated ones
-        aside."""
-        for host in self._services.hosts:
-            for spawn in self._kinds(host):
-                if spawn.backend is not Backend.SIMULATED:
-                    host.spares.prepare(spawn)
-
-    def find(self, model_id: str) -> Model:
-        """The model of this id.
-
-        Raises:
-            EngineError: ``model_not_found``.
-        """
-        models = self._services.board.models
-        if (model := models.get(model_id)) is not None:
-            return model
-        raise EngineError(unknown(model_id, len(models)))
+    def prepare_spares(self, host: Host) -> None:
+        """Have a worker ready for every kind that a load of some model of a host would want,
+        simulated ones aside."""
+        for spawn in self._kinds(host):
+            if spawn.backend is not Backend.SIMULATED:
+                host.spares.prepare(spawn)
 
     def rest(self, model: Model) -> None:
         """A model has ended. Its runtime was that load's choice; the row tells of the next one."""
@@ -74,16 +64,21 @@ class Inventory:
     async def rescan(self) -> None:
         """Look at the disks again; what is live keeps its row."""
         services = self._services
-        hosts = tuple(services.hosts)
-        found = await asyncio.gather(*(host.quarters.scan() for host in hosts))
-        for host, catalog in zip(hosts, found, strict=True):
-            self._take_in(host, catalog)
+        hosts = tuple(host for host in services.hosts if host.state is not HostState.LOST)
+        # All at once; taken in one by one, the own host first, which decides who has plain ids.
+        scans = [asyncio.ensure_future(host.quarters.scan()) for host in hosts]
+        await asyncio.wait(scans)
+        for host, scanned in zip(hosts, scans, strict=True):
+            with suppress(EngineError):  # a host that is lost meanwhile keeps its rows
+                self._take_in(host, scanned.result())
         await self._recall()
-        for host, catalog in zip(hosts, found, strict=True):
-            for problem in catalog.problems:
-                text = problem if host.own else f"on {host.name}: {problem}"
-                services.say("folder_unreadable", text, level="warn")
         services.board.changed()
+
+    async def look_at(self, host: Host) -> None:
+        """Look at one host's disk."""
+        self._take_in(host, await host.quarters.scan())
+        await self._recall()
+        self._services.board.changed()
 
     def _take_in(self, host: Host, catalog: Catalog) -> None:
         """Bring one host's rows in step with what it has."""
@@ -97,13 +92,19 @@ class Inventory:
         for gone in self._models(host):
             if gone.id not in known and _at_rest(gone):
                 del models[gone.id]
+                self._services.copies.remove(gone)
+        for problem in catalog.problems:
+            text = problem if host.own else f"on {host.name}: {problem}"
+            self._services.say("folder_unreadable", text, level="warn")
 
     def _row(self, host: Host, entry: CatalogEntry) -> Model:
         services = self._services
         models, runtime = services.board.models, host.quarters.runtimes.choose(entry)
-        model = models.get(entry.id)
+        model_id, family = services.copies.id_for(entry, host.name)
+        entry = replace(entry, id=model_id)
+        model = models.get(model_id)
         if model is None:
-            model = models[entry.id] = Model(
+            model = models[model_id] = Model(
                 entry,
                 runtime,
                 services.board.changed,
@@ -111,8 +112,11 @@ class Inventory:
                 strike_limit=services.settings.quarantining.strikes,
                 on_move=self._on_move,
                 place=host.place,
+                family=family,
             )
+            services.copies.add(model)
         elif _at_rest(model):
+            model.place = host.place
             model.replace_entry(entry, runtime)
         return model
 
@@ -125,10 +129,11 @@ class Inventory:
         for model in tuple(self._services.board.models.values()):
             if _at_rest(model) and (model.id in known or model.readiness is _QUARANTINED):
                 quarters = self._services.hosts.of(model).quarters
-                taken = await quarters.fingerprint(model.entry)
-                if _at_rest(model):
-                    model.fingerprint = taken
-                    self._judge(model)
+                with suppress(EngineError):  # its host is gone; it is judged when it is back
+                    taken = await quarters.fingerprint(model.entry)
+                    if _at_rest(model):
+                        model.fingerprint = taken
+                        self._judge(model)
             if self._services.intents.unclean(model.id) is not None and _at_rest(model):
                 why = "unclean end: the machine went down while it was loaded"
                 model.change(unclean=True, reason=why)

@@ -6,7 +6,7 @@ quarantined, its memory promise returned and its worker gone.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +14,15 @@ from engine.canary import STEPS, Canary, Subject, Verdict
 from engine.errors import Code, Decision, EngineError
 from engine.face import Lane
 from engine.lives.aftermath import Aftermath, Mission
+from engine.lives.errand import to_its_end
+from engine.lives.host_loss import lose_host
 from engine.lives.model import Model, not_ready
 from engine.requests.chat import LiveChat
 from engine.requests.traffic import Traffic
 from engine.services import Services
 from engine.text import clean, clean_line
 from engine.types import CanaryStep, CanaryView, Readiness
-from engine.workers.exits import Fault, classify_exit, classify_load_failure
+from engine.workers.exits import HOST_LOST, Fault, classify_exit, classify_load_failure
 from engine.workers.placement import Spawn, SpawnError
 from engine.workers.protocol import Generate, Hello, Load, Loaded, Progress
 from engine.workers.supervisor import LoadFailed, Supervisor, WorkerDied
@@ -151,7 +153,7 @@ class Lifecycle:
             if fault is None or self.model.view.draining:
                 return
             if fault.environment:
-                self._settle(await self._aftermath.leave(fault))
+                await self._leave(fault)
                 return
             if self.settled.done():
                 self.settled = _future()
@@ -167,12 +169,22 @@ class Lifecycle:
                     return
             await asyncio.sleep(wait)
             if (missing := await self._unreturned()) is not None:
-                self._settle(await self._aftermath.leave(missing))
+                await self._leave(missing)
                 return
-            now = await self._host.quarters.fingerprint(self.model.entry)
+            try:
+                now = await self._host.quarters.fingerprint(self.model.entry)
+            except EngineError as gone:
+                await self._leave(Fault(Code.MODEL_UNSTABLE, HOST_LOST, gone.decision.found, True))
+                return
             if now != self.model.fingerprint:
                 self._aftermath.unload_changed()
                 return
+
+    async def _leave(self, fault: Fault) -> None:
+        if fault.cause == HOST_LOST:
+            self._settle(await lose_host(self.model, self._services, fault))
+        else:
+            self._settle(await self._aftermath.leave(fault))
 
     async def _unreturned(self) -> Fault | None:
         """Wait for the memory of the worker that died; a fault where there is no room without it,
@@ -206,7 +218,7 @@ class Lifecycle:
                 return fault
             return await self._serve(self._worker, hello, spawn)
         finally:
-            await _to_its_end(self._clean_up(intent))
+            await to_its_end(self._clean_up(intent))
 
     async def _clean_up(self, intent: "asyncio.Future[str]") -> None:
         """The worker is gone and nothing is left of the attempt."""
@@ -380,19 +392,6 @@ class Lifecycle:
     def _settle(self, decision: Decision | None) -> None:
         if not self.settled.done():
             self.settled.set_result(decision)
-
-
-async def _to_its_end(work: Coroutine[None, None, None]) -> None:
-    """Await ``work``; a cancellation meanwhile is passed on once it is done."""
-    task, cancelled = asyncio.ensure_future(work), False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = True
-    task.result()
-    if cancelled:
-        raise asyncio.CancelledError
 
 
 def _future() -> "asyncio.Future[Decision | None]":

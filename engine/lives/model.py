@@ -47,15 +47,18 @@ class Model:
         clock: Callable[[], float],
         strike_limit: int,
         place: Place,
+        family: str,
         on_move: Callable[["Model"], None] = lambda _: None,
     ) -> None:
         """Args:
         on_change: Called with every change; the board counts them.
         place: The host it is on.
+        family: The id that means it and its copies on other hosts together.
         on_move: Called after every transition; the quarantine counts running time by it.
         """
         self.entry = entry
         self.runtime = runtime
+        self.family = family
         self.place = place
         """Its host; a model never moves, its copy on another host is a model of its own."""
         self.lock = asyncio.Lock()

@@ -29,7 +29,8 @@ class Preload:
             if not own.preload:
                 continue
             # Asked one by one: the model before may have made a backend suspect.
-            model = services.board.models.get(model_id)
+            copies = services.copies.of(model_id)
+            model = copies[0] if copies else None
             if why := self._obstacle(model):
                 text = f"not preloaded: {why}"
                 services.say("preload_skipped", text, model_id=clean_line(model_id), level="warn")

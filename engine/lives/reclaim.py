@@ -68,12 +68,16 @@ class Reclaim:
         events: EventLog,
         probe: Callable[[], Memory],
         *,
+        host: str = "",
         patience_s: float = PATIENCE_S,
         poll_s: float = POLL_S,
     ) -> None:
         """Args:
         probe: The machine's memory now.
+        host: Its name, where it is not the engine's own.
         """
+        self._where = f" on {host}" if host else ""
+        self._notice = f"{_NOTICE}-{host}" if host else _NOTICE
         self._budget = budget
         self._board = board
         self._events = events
@@ -178,8 +182,9 @@ class Reclaim:
         missing = self.missing
         self._budget.lose(missing)
         if not missing:
-            self._board.unnotice(_NOTICE)
+            self._board.unnotice(self._notice)
             return
         names = ", ".join(dict.fromkeys(loss.model_id for loss in self._losses))
-        text = f"{gigabytes(missing)} not returned; a reboot may be needed (after {names} ended)"
-        self._board.notice(Notice(_NOTICE, text, "error"))
+        lost = f"{gigabytes(missing)} not returned{self._where}"
+        text = f"{lost}; a reboot may be needed (after {names} ended)"
+        self._board.notice(Notice(self._notice, text, "error"))

@@ -73,6 +73,16 @@ def death(
     # Python's stack, with the paths of this machine, is evidence for the operator: no client's.
     words = fault.detail
     found = f"{end.cause}; last words: {words}" if words else f"{end.cause}; no last words"
+    if end.host_lost:
+        return refuse(
+            Code.MODEL_UNSTABLE,
+            f"{model_id} ended under this request: {end.host_lost}",
+            retryable=True,
+            retry_after_s=5.0,
+            expected="an answer",
+            found=end.host_lost,
+            remedy="ask again: it is loaded on another host that can hold it",
+        )
     if fault.environment:
         return refuse(
             fault.code,

@@ -47,37 +47,34 @@ class Reception:
 
         A name is an id, or an alias from the settings, of which the first routable model answers;
         a provider's name before a slash is taken off where nothing is called by the whole. The
-        last part of an id will do where it means one routable model.
+        last part of an id will do where it means one routable model. Of a model with copies on
+        several hosts the least loaded routable copy answers.
 
         Raises:
             EngineError: ``model_not_found``.
         """
-        models = self._services.board.models
+        copies = self._services.copies
         rest = name
         while True:
-            if rest in models:
-                return rest
-            if candidates := self._called(rest):
-                routable = (m for m in candidates if models[m].readiness is Readiness.ROUTABLE)
-                return next(routable, candidates[0])
+            if rest in copies:
+                return copies.answering(rest).id
+            if called := self._called(rest):
+                candidates = [copies.answering(family) for family in called]
+                routable = (m for m in candidates if m.readiness is Readiness.ROUTABLE)
+                return next(routable, candidates[0]).id
             if "/" not in rest:
                 break
             rest = rest.partition("/")[2]
-        short = [
-            model_id
-            for model_id, model in models.items()
-            if model_id.rpartition("/")[2] == rest and model.readiness is Readiness.ROUTABLE
-        ]
-        if len(short) == 1:
-            return short[0]
-        raise EngineError(unknown(name, len(models)))
+        if len(short := copies.named(rest)) == 1:
+            return copies.answering(short[0]).id
+        raise EngineError(unknown(name, len(self._services.board.models)))
 
     def _called(self, alias: str) -> list[str]:
         """The models an alias means, in the order of the settings."""
         found = []
         for model_id, own in self._services.settings.model.items():
             names = (own.alias,) if isinstance(own.alias, str) else own.alias
-            if alias in names and model_id in self._services.board.models:
+            if alias in names and model_id in self._services.copies:
                 found.append(model_id)
         return found
 

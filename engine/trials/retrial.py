@@ -132,7 +132,7 @@ class Retrial:
             after = self._engine.snapshot().model(model_id)
             if not live and after is not None and after.readiness in LIVE and not self._keep(after):
                 with suppress(EngineError):  # the engine ends, and unloads it itself
-                    await self._engine.unload(model_id, actor=self._actor)
+                    await self._engine.unload(model_id, actor=self._actor, expect=after.version)
             raise
 
     def _keep(self, view: ModelView) -> bool:

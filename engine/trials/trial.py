@@ -144,7 +144,7 @@ class Trials:
             decision = error.decision
         after = self._engine.snapshot().model(model_id) or before
         if not live and after.readiness in LIVE and not self._keep(after):
-            await self._engine.unload(model_id, actor=self._actor)
+            await self._engine.unload(model_id, actor=self._actor, expect=after.version)
         took = self._clock() - began
         if decision is None and after.readiness is Readiness.ROUTABLE:
             return self._passed(after, took)

@@ -12,6 +12,8 @@ from pathlib import Path
 from engine.errors import Code
 from engine.text import clean, clean_line
 
+HOST_LOST = "host lost"
+"""The cause of an end that came with the end of the whole host."""
 _SAID, _FRAMES = 4, 4
 """Lines kept of what was said before a crash, and of Python's account of it."""
 _HEADS = frozenset({"Current thread (most recent call first):", "Stack (most recent call first):"})
@@ -70,6 +72,8 @@ class WorkerExit:
     """Whether the system's memory killer struck while the worker lived."""
     part: str = ""
     """Which of its processes ended first, where the worker is several: ``rank 1 of 3``."""
+    host_lost: str = ""
+    """Why its host is gone, with whatever ran on it; else empty."""
 
     @property
     def signal(self) -> str | None:
@@ -84,6 +88,8 @@ class WorkerExit:
     @property
     def cause(self) -> str:
         """The end in a word or a few, for a row."""
+        if self.host_lost:
+            return HOST_LOST
         cause = self.killed_for or self.signal or f"exit {self.status}"
         return f"{cause} in {self.part}" if self.part else cause
 
@@ -117,6 +123,8 @@ def classify_exit(end: WorkerExit, *, loading: bool) -> Fault:
         loading: Whether the model was still being loaded.
     """
     match = _memory_line(end.stderr_tail)
+    if end.host_lost:
+        return Fault(Code.MODEL_UNSTABLE, end.cause, end.host_lost, environment=True)
     if not end.killed_for and (end.out_of_memory or match):
         found = match or "the system's memory killer ended the worker"
         return Fault(Code.INSUFFICIENT_MEMORY, "out of memory", found, environment=True)

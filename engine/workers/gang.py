@@ -54,6 +54,11 @@ class Gang:
 
     # -- engine.workers.placement.Connection ----------------------------------------------------
 
+    @property
+    def cut(self) -> bool:
+        """Whether the way to any of them is cut."""
+        return any(rank.cut for rank in self._ranks)
+
     async def receive(self) -> bytes:
         """The next bytes of the whole; empty once one rank has closed its side."""
         return await self._news.get()

@@ -52,6 +52,8 @@ class Ending:
     """Which process ended first, where the worker is several: ``rank 1 of 3``."""
     reason: str = ""
     """Why the connection itself had to end it, else empty: the status says it then."""
+    host_lost: str = ""
+    """Why nobody can tell: the machine itself is gone. Empty while it is there."""
 
 
 class SpawnError(Exception):
@@ -63,6 +65,12 @@ class Connection(Protocol):
 
     pid: int
     host: str
+    """The machine it runs on; empty for this one."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the way to it is cut: its silence then says nothing of the worker."""
+        ...
 
     async def receive(self) -> bytes:
         """The next bytes from the worker; empty once it has closed its side."""

@@ -83,6 +83,11 @@ class LocalProcess:
             while True:
                 await loop.sock_sendall(self._channel, await self._outbox.get())
 
+    @property
+    def cut(self) -> bool:
+        """Never: it is this machine."""
+        return False
+
     async def receive(self) -> bytes:
         """The next bytes from the worker; empty at its end."""
         if self._hung_up:

@@ -295,7 +295,9 @@ class Supervisor:
         while True:
             patience = min(shortest, self._load_deadline_s or shortest)
             await until_second(min(max(patience / 15, _TICK_S[0]), _TICK_S[1]))
-            if overdue := self._overdue(time.monotonic()):
+            if self._connection.cut:
+                self._spoke_at = self._worked_at = time.monotonic()
+            elif overdue := self._overdue(time.monotonic()):
                 self.kill(overdue)
                 return
 
@@ -335,6 +337,7 @@ class Supervisor:
             killed_for=killed_for,
             part=ending.part if killed_for != STOPPED else "",
             out_of_memory=unexplained and ending.memory_killer,
+            host_lost=ending.host_lost,
         )
 
     def _bury(self, end: WorkerExit) -> None:

@@ -28,6 +28,7 @@ class PuppetWorker:
     """One worker that does as it is told. Unknown to it, nothing is ever computed."""
 
     host = ""
+    cut = False
 
     def __init__(self, pid: int, version: Callable[[], str], sick: Callable[[], bool]) -> None:
         self.pid = pid

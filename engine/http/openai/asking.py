@@ -96,7 +96,7 @@ async def _loaded(house: House, view: ModelView, asker: Asker) -> ModelView:
         options = LoadOptions(keep_alive_s=house.settings.keep_alive_s, unattended=True)
         actor = f"{asker.client}@api"
         await house.engine.load(view.id, options, actor=actor, wait=True)
-    return _view(house, view.id)
+    return _view(house, house.engine.resolve(view.id))  # it may be a copy on another host
 
 
 async def _stream(house: House, view: ModelView, wish: Wish, asker: Asker) -> ChatStream:

@@ -1,0 +1,127 @@
+"""An engine over a real Ray cluster: placement, deaths of workers, agents and nodes, replicas."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+
+import pytest
+
+from engine import ChatEnd, ChatTurn, Code, Engine, EngineError, LoadOptions, Readiness
+from tests.engine.cluster.conftest import Rack, states, until, view
+
+pytestmark = pytest.mark.xdist_group("ray")
+ACTOR = "operator@test"
+ASK = (ChatTurn("user", "?"),)
+
+
+def kinds(engine: Engine) -> Counter[str]:
+    return Counter(event.kind for event in engine.events())
+
+
+async def answer(engine: Engine, model: str) -> ChatEnd:
+    """Ask through the name, as the API does, and return the one end."""
+    stream = await engine.chat(engine.resolve(model), ASK, client="c")
+    items = [item async for item in stream]
+    ends = [item for item in items if isinstance(item, ChatEnd)]
+    assert len(ends) == 1
+    return ends[0]
+
+
+async def test_a_load_takes_the_host_with_files_and_room_and_says_why(rack: Rack) -> None:
+    rack.put("own", "big", weights_gb=1.9)
+    rack.put("b", "big", weights_gb=1.9)
+    rack.put("own", "small", weights_gb=0.5)
+    async with rack.engine() as engine:
+        assert view(engine, "big").host != "b"
+        assert view(engine, "big@b").host == "b"
+        await engine.load("small", actor=ACTOR, wait=True)
+        await engine.load("big", actor=ACTOR, wait=True)
+        assert view(engine, "big@b").readiness is Readiness.ROUTABLE
+        assert view(engine, "big").readiness is Readiness.UNLOADED
+        [placed] = [e for e in engine.events() if e.kind == "model_placed"]
+        assert placed.message.startswith("on b: has the files and ")
+        hosts = {host.name: host for host in engine.snapshot().hosts}
+        assert hosts["b"].memory.reserved == 1.9e9
+        assert (await answer(engine, "big")).reason == "length"
+        row = engine.snapshot().registry[0]
+        assert (row.model_id, row.metadata["host"]) == ("big@b", "b")
+        with pytest.raises(EngineError) as refused:
+            await engine.load("big", LoadOptions(host="c"), actor=ACTOR)
+        assert refused.value.decision.code is Code.INVALID_REQUEST
+        await engine.unload("big", actor=ACTOR)
+        assert view(engine, "big@b").readiness is Readiness.UNLOADED
+
+
+async def test_a_worker_killed_on_another_host_is_a_strike_and_restarts_there(rack: Rack) -> None:
+    rack.put("b", "lone")
+    async with rack.engine() as engine:
+        await engine.load("lone", actor=ACTOR, wait=True)
+        pid = view(engine, "lone").pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSEGV)
+        await until(engine, lambda: view(engine, "lone").strikes == 1)
+        await until(engine, lambda: view(engine, "lone").readiness is Readiness.ROUTABLE)
+        evidence = view(engine, "lone").evidence
+        assert evidence is not None
+        assert evidence.signal == "SIGSEGV"
+        assert "Fatal Python error" in evidence.stderr_tail
+        assert states(engine) == {"b": "ok", "c": "ok"}
+
+
+async def test_a_host_lost_and_back(rack: Rack) -> None:
+    """Removed under load: one event, every request ends once, no strike, the model goes on."""
+    rack.put("b", "pair", tokens_per_second=10)
+    rack.put("c", "pair", tokens_per_second=10)
+    rack.put("b", "only", weights_gb=0.5)
+    async with rack.engine() as engine:
+        await engine.load("pair", LoadOptions(host="b"), actor=ACTOR, wait=True)
+        await engine.load("only", actor=ACTOR, wait=True)
+        asked = [asyncio.create_task(answer(engine, "pair")) for _ in range(3)]
+        await until(engine, lambda: view(engine, "pair").requests == 3)
+        rack.remove("b")
+        ends = await asyncio.gather(*asked)
+        assert {end.decision.code for end in ends if end.decision} == {Code.MODEL_UNSTABLE}
+        assert len([end for end in ends if end.decision]) == 3
+        await until(engine, lambda: view(engine, "pair@c").readiness is Readiness.ROUTABLE)
+        await until(engine, lambda: "no other host" in view(engine, "only").reason)
+        assert kinds(engine)["host_lost"] == 1
+        assert states(engine)["b"] == "lost"
+        assert view(engine, "pair").readiness is Readiness.UNLOADED
+        assert view(engine, "pair").strikes == 0
+        rack.add("b")
+        await until(engine, lambda: view(engine, "only").readiness is Readiness.ROUTABLE)
+        assert states(engine) == {"b": "ok", "c": "ok"}
+
+
+async def test_an_agent_killed_takes_its_workers_and_is_started_anew(rack: Rack) -> None:
+    rack.put("c", "tended")
+    async with rack.engine() as engine:
+        await engine.load("tended", actor=ACTOR, wait=True)
+        worker = view(engine, "tended").pid
+        assert worker is not None
+        import psutil
+
+        process = psutil.Process(worker)
+        os.kill(process.ppid(), signal.SIGKILL)
+        await until(engine, lambda: kinds(engine)["host_lost"] == 1)
+        await until(engine, lambda: not process.is_running())
+        await until(engine, lambda: view(engine, "tended").readiness is Readiness.ROUTABLE)
+        assert view(engine, "tended").strikes == 0
+        assert states(engine) == {"b": "ok", "c": "ok"}
+
+
+async def test_replicas_share_fifty_streams_and_lose_nothing(rack: Rack) -> None:
+    for host in ("own", "b", "c"):
+        rack.put(host, "many", weights_gb=0.5)
+    async with rack.engine(model={"many": {"replicas": 3}}, slots=8) as engine:
+        await engine.load("many", actor=ACTOR, wait=True)
+        ids = ("many", "many@b", "many@c")
+        assert all(view(engine, each).readiness is Readiness.ROUTABLE for each in ids)
+        assert all(canary.passed for each in ids if (canary := view(engine, each).canary))
+        ends = await asyncio.gather(*(answer(engine, "many") for _ in range(50)))
+        assert {end.reason for end in ends} == {"length"}
+        assert {end.completion_tokens for end in ends} == {512}
+        served = [engine.desk.performance(each).requests for each in ids]
+        assert sum(served) == 50
+        assert min(served) >= 10
