@@ -143,13 +143,16 @@ def _verdict(run: CanaryView, glyphs: Glyphs) -> Cell | None:
     return Cell(f" {glyphs.dot} ".join(parts), "ok")
 
 
+_CASE_LINES = 3
+
+
 def quarantine_lines(
     cases: Sequence[QuarantineView],
     width: int,
     now: float,
     glyphs: Glyphs,
     simulated: Collection[str] = (),
-) -> tuple[Line, ...]:
+) -> Sequence[Line]:
     """Three lines for each quarantined model: who and why, the evidence, and what may be done.
 
     Args:
@@ -157,12 +160,15 @@ def quarantine_lines(
     """
     if not cases:
         return ((Cell(cut(" nothing is quarantined", width), "dim"),),)
-    lines: list[Line] = []
-    for case in cases:
-        if lines:
-            lines.append(())
-        lines += _case_lines(case, width, now, glyphs, simulated=case.model_id in simulated)
-    return tuple(lines)
+
+    def draw(index: int) -> Line:
+        at, part = divmod(index, _CASE_LINES + 1)
+        if part == _CASE_LINES:
+            return ()
+        case = cases[at]
+        return _case_lines(case, width, now, glyphs, simulated=case.model_id in simulated)[part]
+
+    return DrawnLines(len(cases) * (_CASE_LINES + 1) - 1, draw)
 
 
 def _marked(

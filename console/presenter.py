@@ -91,7 +91,7 @@ class Picture:
     canary_title: str
     canary: tuple[Line, ...]
     quarantine_title: str
-    quarantine: tuple[Line, ...]
+    quarantine: Sequence[Line]
     registry_subtitle: str
     registry: Sequence[Line]
 
