@@ -17,6 +17,8 @@ def add_to(commands: Any) -> None:
     load.add_argument("--keep-alive", type=float, metavar="SECONDS", help="unload when idle")
     load.add_argument("--ranks", type=int, metavar="N", help="split it among so many processes")
     load.add_argument("--on", metavar="NAME", help="in this runtime of the settings")
+    load.add_argument("--host", metavar="NAME", help="on this host of the cluster")
+    load.add_argument("--replicas", type=int, metavar="N", help="on so many hosts of the cluster")
     load.add_argument("--no-wait", action="store_true", help="return once it is admitted")
     _action(commands, "unload", "let its requests end, then end its worker")
     release = _action(commands, "release", "let a quarantined model try again")
@@ -40,6 +42,8 @@ _FIELDS = {
     "context": "context",
     "keep_alive": "keep_alive_sec",
     "on": "runtime",
+    "host": "host",
+    "replicas": "replicas",
     "early": "early",
 }
 

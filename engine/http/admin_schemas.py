@@ -59,6 +59,8 @@ class LoadRequest(ModelAction):
         False, description="Accept the compatibility risk; on the record, with your name."
     )
     ranks: int | None = Field(None, ge=1, le=64, description=RANKS)
+    host: str | None = Field(None, max_length=120, description="The host of a cluster to load on.")
+    replicas: int | None = Field(None, ge=1, le=1000, description="On how many hosts to run it.")
     unattended: bool = Field(
         False, description="Nobody watches: what took the machine down is left to an operator."
     )
@@ -74,6 +76,8 @@ class LoadRequest(ModelAction):
             allow_unsupported_runtime=self.allow_unsupported_runtime,
             reserve_gb=self.reserve_gb,
             ranks=self.ranks,
+            host=self.host,
+            replicas=self.replicas,
             unattended=self.unattended,
         )
 
