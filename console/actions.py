@@ -235,7 +235,7 @@ async def quit_(app: "LmxApp", selection: Selection) -> None:
     from console.modals.confirm import ConfirmDialog
     from console.modals.quit import QuitDialog
 
-    snapshot = selection.snapshot
+    snapshot = app.pump.latest or selection.snapshot
     if app.attached:
         if _listening(app) and not await ask(
             app, ConfirmDialog("Leave?", ["An answer still comes; it would be cancelled."], "Leave")

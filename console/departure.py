@@ -65,7 +65,7 @@ class Departure:
     def serves(self) -> bool:
         """Whether somebody may be served without this screen: the API answers, a model takes
         requests."""
-        snapshot = self._app.snapshot
+        snapshot = self._app.pump.latest or self._app.snapshot
         return (
             self._app.outlet is not None
             and bool(snapshot.api)

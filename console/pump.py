@@ -44,6 +44,9 @@ class Pump:
         self._pulled_at = monotonic()
         self._called_at: float | None = None
         self._published: EngineSnapshot | None = None
+        self.latest: EngineSnapshot | None = None
+        """What the last pull found, also while what is shown is frozen: what to end is decided on
+        it."""
 
     @property
     def age_s(self) -> float:
@@ -77,6 +80,7 @@ class Pump:
             return False
         self.error = ""
         self._pulled_at = now - silent
+        self.latest = snapshot
         if self.paused:
             return False
         last = self._published

@@ -70,14 +70,16 @@ def router(house: House) -> APIRouter:
         worker dies or does not come to an end.
         """
         _check_backend(viewed(house, body.model_id), body.backend)
-        work = engine.load(
+        await engine.load(
             body.model_id,
             body.options(),
             actor=actor_of(request),
             expect=body.expect,
             wait=body.wait,
         )
-        return await _done(house, body.model_id, work, response, accepted=not body.wait)
+        # Of a model that several hosts have, a copy elsewhere may have been taken.
+        taken = engine.resolve(body.model_id)
+        return _answer(house, taken, response, accepted=not body.wait)
 
     @rooms.post("/unload")
     async def unload(
@@ -178,15 +180,10 @@ def detail_router(house: House) -> APIRouter:
 
 
 async def _done(
-    house: House,
-    model_id: str,
-    work: Awaitable[None],
-    response: Response,
-    *,
-    accepted: bool = False,
+    house: House, model_id: str, work: Awaitable[None], response: Response
 ) -> AdminActionResponse:
     await work
-    return _answer(house, model_id, response, accepted=accepted)
+    return _answer(house, model_id, response, accepted=False)
 
 
 def _answer(

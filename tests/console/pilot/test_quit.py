@@ -4,8 +4,18 @@ from collections.abc import Callable
 
 from console.app import LmxApp
 from console.modals.quit import QuitDialog
-from tests.console.scripted import Clock, ScriptedEngine
-from tests.console.stage import HOSTILE, SIZE, assert_harmless, open_screen, plain
+from engine import Readiness
+from tests.console import gallery
+from tests.console.scripted import Clock, ScriptedEngine, snapshot_of
+from tests.console.stage import (
+    HOSTILE,
+    SIZE,
+    assert_harmless,
+    open_screen,
+    plain,
+    settle,
+    until,
+)
 
 Build = Callable[..., LmxApp]
 
@@ -67,3 +77,19 @@ async def test_many_models_fit(console: Build) -> None:
         text = plain(app)
         assert "and 32 more" in text
         assert "Stop (y)" in text
+
+
+async def test_a_frozen_screen_ends_by_what_is_so_and_not_by_what_it_shows(console: Build) -> None:
+    engine = ScriptedEngine(snapshot_of(gallery.model("org/late", readiness=Readiness.UNLOADED)))
+    app = console(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.press("space")
+        engine.change("org/late", readiness=Readiness.ROUTABLE)
+        await settle(pilot)
+        shown = app.snapshot.model("org/late")
+        assert shown is not None
+        assert shown.readiness is Readiness.UNLOADED
+        await pilot.press("q")
+        await until(pilot, lambda: isinstance(app.screen, QuitDialog))
+        assert "org/late" in plain(app)
