@@ -208,6 +208,7 @@ def test_everything_a_load_may_be_told_travels() -> None:
     values = {
         "backend": Backend.MLX,
         "runtime": "next",
+        "host": "b",
         "context": 8192,
         "keep_alive_s": 60.0,
         "allow_unsupported_runtime": True,
