@@ -43,6 +43,21 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def _create(path: Path, flags: int, data: bytes) -> None:
+    """Put ``data`` into a private file and on the medium, or leave no file. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags, PRIVATE_FILE)
+    try:
+        try:
+            write_all(descriptor, data)
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
 def replace(path: Path, data: bytes) -> None:
     """Put ``data`` in the place of ``path`` in one step: readers see the old or the new, whole.
 
@@ -53,14 +68,8 @@ def replace(path: Path, data: bytes) -> None:
         OSError: it could not be written; ``path`` is as it was.
     """
     fresh = path.with_name(f"{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    descriptor = os.open(fresh, flags, PRIVATE_FILE)
+    _create(fresh, os.O_TRUNC | os.O_NOFOLLOW, data)
     try:
-        try:
-            write_all(descriptor, data)
-            sync(descriptor)
-        finally:
-            os.close(descriptor)
         fresh.replace(path)
     except OSError:
         with suppress(OSError):
@@ -79,17 +88,7 @@ def keep_aside(path: Path, data: bytes, now: float) -> Path:
         OSError: they could not be stored; the caller must then leave the original alone.
     """
     aside = free_name(path, now)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-    try:
-        try:
-            write_all(descriptor, data)
-            sync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        with suppress(OSError):
-            aside.unlink()
-        raise
+    _create(aside, os.O_EXCL, data)
     sync_folder(path.parent)
     return aside
 
