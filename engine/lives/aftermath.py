@@ -166,14 +166,8 @@ class Aftermath:
         )
         if model.readiness in LIVE:
             released = services.quarantine.put_back(model.key)
-            model.move(
-                Readiness.QUARANTINED if released else Readiness.UNLOADED,
-                Cause.RELEASE_FAILED if released else Cause.UNLOADED,
-                "engine",
-                **BLANK,
-                refusal=decision,
-                reason=decision.code.value,
-            )
+            reason = decision.code.value
+            model.fall(Cause.UNLOADED, released=released, refusal=decision, reason=reason)
         services.say("engine_failed", decision.message, model_id=model.id, level="error")
         return decision
 
@@ -352,15 +346,7 @@ class Aftermath:
         # It was loaded in spite of the gate, and the backend said the same: no override helps.
         decision = replace(decision, overridable=decision.overridable and not overridden)
         released = services.quarantine.put_back(model.key)
-        started = model.readiness is not Readiness.ADMITTED
-        model.move(
-            Readiness.QUARANTINED if released else Readiness.UNLOADED,
-            Cause.RELEASE_FAILED if released else Cause.ENVIRONMENT if started else Cause.NO_ROOM,
-            "engine",
-            **BLANK,
-            refusal=decision,
-            reason=fault.cause,
-        )
+        model.fall(released=released, refusal=decision, reason=fault.cause)
         services.say(
             "model_quarantined" if released else "model_unloaded",
             decision.message,

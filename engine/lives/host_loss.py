@@ -1,10 +1,8 @@
 """What follows for one model when its host is gone: nothing of it is the model's fault."""
 
 from engine.errors import Code, Decision, refuse
-from engine.lives.model import BLANK, Model
-from engine.readiness import Cause
+from engine.lives.model import Model
 from engine.services import Services
-from engine.types import Readiness
 from engine.workers.exits import Fault
 
 
@@ -23,15 +21,7 @@ async def lose_host(model: Model, services: Services, fault: Fault) -> Decision:
         found=why,
         remedy="load it on another host, or again once its host is back",
     )
-    released = services.quarantine.put_back(model.key)
-    started = model.readiness is not Readiness.ADMITTED
-    model.move(
-        Readiness.QUARANTINED if released else Readiness.UNLOADED,
-        Cause.RELEASE_FAILED if released else Cause.ENVIRONMENT if started else Cause.NO_ROOM,
-        "engine",
-        **BLANK,
-        reason=why,
-    )
+    model.fall(released=services.quarantine.put_back(model.key), reason=why)
     await services.write_down(
         model.key, model.id, "fail", f"{fault.cause}: {why}", "environment", {}
     )

@@ -161,6 +161,22 @@ class Model:
         self._on_move(self)
         return step
 
+    def fall(self, otherwise: Cause | None = None, *, released: bool, **fields: object) -> None:
+        """Be left without a worker: unloaded, or back in quarantine where a release had begun.
+
+        Args:
+            otherwise: Why it is unloaded; None says by how far its load had come.
+            released: It was on its way out of quarantine.
+            fields: View fields that change with it.
+        """
+        if released:
+            target, cause = Readiness.QUARANTINED, Cause.RELEASE_FAILED
+        else:
+            started = self.readiness is not Readiness.ADMITTED
+            target = Readiness.UNLOADED
+            cause = otherwise or (Cause.ENVIRONMENT if started else Cause.NO_ROOM)
+        self.move(target, cause, "engine", **BLANK, **fields)
+
     def recall(self, readiness: Readiness, **fields: object) -> None:
         """Take the standing the files on disk give it: no transition, it was left so, or what it
         was quarantined for is no longer what it would be loaded as."""
