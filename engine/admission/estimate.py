@@ -114,11 +114,15 @@ def _per_layer(value: object, layers: int) -> list[int] | None:
     return None if None in each else [item for item in each if item is not None]
 
 
+def flattened(config: Mapping[str, object]) -> Mapping[str, object]:
+    """A config with what it says of its text model beside the rest: models that see have both."""
+    text = config.get("text_config")
+    return {**config, **text} if isinstance(text, Mapping) else config
+
+
 def config_shape(config: Mapping[str, object]) -> CacheShape | None:
     """The cache's shape by a config.json, or None where the keys for it are missing."""
-    text = config.get("text_config")
-    if isinstance(text, Mapping):
-        config = {**config, **text}
+    config = flattened(config)
     layers = _count(config.get("num_hidden_layers", config.get("n_layer")), _MOST_LAYERS)
     width = _count(config.get("hidden_size", config.get("n_embd")), _MOST_WIDTH)
     heads = _count(config.get("num_attention_heads", config.get("n_head")), _MOST_WIDTH)

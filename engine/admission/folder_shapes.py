@@ -43,7 +43,7 @@ def _wanted(config: Mapping[str, object]) -> Iterator[tuple[str, Shape]]:
     if "quantization_config" in config and "quantization" not in config:
         return  # packed by other rules, which mlx-lm unpacks as it loads
     layers, width, heads, inner, words = (
-        _count(config.get(name))
+        positive(config.get(name))
         for name in (
             "num_hidden_layers",
             "hidden_size",
@@ -54,9 +54,9 @@ def _wanted(config: Mapping[str, object]) -> Iterator[tuple[str, Shape]]:
     )
     if not (layers and width and heads and inner and words):
         return
-    own = 0 if kind == "qwen2" else _count(config.get("head_dim"))  # which has no such key
+    own = 0 if kind == "qwen2" else positive(config.get("head_dim"))  # which has no such key
     head = own or width // heads
-    shared = _count(config.get("num_key_value_heads")) or heads
+    shared = positive(config.get("num_key_value_heads")) or heads
     yield "model.embed_tokens.weight", (words, width)
     yield "model.norm.weight", (width,)
     for number in range(layers):
@@ -95,6 +95,6 @@ def _words(shape: Shape) -> str:
     return " × ".join(f"{size:,}" for size in shape) or "no dimension"
 
 
-def _count(value: object) -> int:
+def positive(value: object) -> int:
     """A plain number above 0, else 0."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -9,9 +9,11 @@ import math
 from collections.abc import Iterator, Mapping
 
 from engine.admission import answer
+from engine.admission.estimate import flattened
+from engine.admission.folder_shapes import positive
 from engine.admission.question import architecture_question, repeat_question, split_question
 from engine.admission.subject import Subject
-from engine.catalog.header import HeaderError
+from engine.catalog.safetensors import SafetensorsHeader
 from engine.errors import Code
 from engine.types import Backend, Check
 
@@ -91,8 +93,8 @@ def _numbers(subject: Subject, ranks: int, *, few: bool) -> Iterator[tuple[int, 
         yield heads, "attention heads"
     for size in inner:
         yield size, "rows of the feed-forward"
-    for header in subject.shards.values() if not subject.is_gguf else ():
-        if isinstance(header, HeaderError):
+    for header in subject.headers:
+        if not isinstance(header, SafetensorsHeader):
             continue
         for tensor in header.tensors:
             if tensor.name.endswith(_SPLIT_ALONG_INPUT) and tensor.shape[-1] % ranks:
@@ -104,7 +106,7 @@ def _of_header(metadata: Mapping[str, object]) -> tuple[int, int, tuple[int, ...
     name = metadata.get("general.architecture")
 
     def value(key: str) -> int:
-        return _count(metadata.get(f"{name}.{key}"))
+        return positive(metadata.get(f"{name}.{key}"))
 
     heads = value("attention.head_count")
     inner = value("feed_forward_length")
@@ -114,19 +116,12 @@ def _of_header(metadata: Mapping[str, object]) -> tuple[int, int, tuple[int, ...
 def _of_config(config: Mapping[str, object]) -> tuple[int, int, tuple[int, ...]]:
     """The same by a config.json. With latent attention every rank keeps the one latent vector, and
     no key-value heads are given away."""
-    text = config.get("text_config")
-    if isinstance(text, Mapping):
-        config = {**config, **text}
-    heads = _count(config.get("num_attention_heads", config.get("n_head")))
-    shared = _count(config.get("num_key_value_heads")) or heads
-    sizes = (_count(config.get(key)) for key in ("intermediate_size", "moe_intermediate_size"))
-    latent = bool(_count(config.get("kv_lora_rank")))
+    config = flattened(config)
+    heads = positive(config.get("num_attention_heads", config.get("n_head")))
+    shared = positive(config.get("num_key_value_heads")) or heads
+    sizes = (positive(config.get(key)) for key in ("intermediate_size", "moe_intermediate_size"))
+    latent = bool(positive(config.get("kv_lora_rank")))
     return heads, 0 if latent else shared, tuple(size for size in sizes if size)
-
-
-def _count(value: object) -> int:
-    whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return int(value) if whole and isinstance(value, int) else 0
 
 
 def _remedy(counts: list[int]) -> str:
@@ -148,12 +143,9 @@ def _refused(message: str, expected: str, found: str, remedy: str) -> Check:
 
 def kept_whole(subject: Subject) -> int:
     """Bytes of weights that every rank holds all of: embeddings, the head, the last norm."""
-    headers = (subject.header, *(header for _, header in subject.splits))
-    found = headers if subject.is_gguf else tuple(subject.shards.values())
     return sum(
         tensor.bytes
-        for header in found
-        if not isinstance(header, HeaderError)
+        for header in subject.headers
         for tensor in header.tensors
         if not any(part in f".{tensor.name}" for part in _OUTSIDE)
     )

@@ -7,7 +7,7 @@ kept as the error that says so, for the check that is about it.
 import errno
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -266,12 +266,15 @@ class Subject:
         """Bytes of weights: by the headers where they could be read, else by the catalog."""
         if self.is_simulated:
             return self.entry.weight_bytes
+        return sum(header.file_size for header in self.headers) or self.entry.weight_bytes
+
+    @property
+    def headers(self) -> tuple[GgufHeader | SafetensorsHeader, ...]:
+        """The headers of the weight files, as far as they could be read."""
+        found: Iterable[GgufHeader | SafetensorsHeader | HeaderError] = self.shards.values()
         if self.is_gguf:
-            headers = [self.header, *(header for _, header in self.splits)]
-            sizes = [h.file_size for h in headers if not isinstance(h, HeaderError)]
-        else:
-            sizes = [h.file_size for h in self.shards.values() if not isinstance(h, HeaderError)]
-        return sum(sizes) or self.entry.weight_bytes
+            found = (self.header, *(header for _, header in self.splits))
+        return tuple(header for header in found if not isinstance(header, HeaderError))
 
 
 def _gguf(path: Path) -> GgufHeader | HeaderError:
