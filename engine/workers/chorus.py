@@ -4,8 +4,8 @@ The first rank speaks for all. What every rank must have done is told once the l
 the greeting, the load, and each heartbeat, so that one silent rank makes the whole gang silent.
 """
 
-import struct
-from collections.abc import Mapping
+from collections.abc import Sized
+from typing import TypeVar
 
 from engine.workers.protocol import (
     Failed,
@@ -16,10 +16,11 @@ from engine.workers.protocol import (
     ProtocolError,
     Stats,
     encode,
+    framed,
     parse_from_worker,
 )
 
-_LENGTH = struct.Struct(">I")
+Weighed = TypeVar("Weighed", Loaded, Stats)
 _JOINT = tuple(
     b'{"type":"%s"' % name
     for name in (b"hello", b"progress", b"loaded", b"failed", b"heartbeat", b"stats")
@@ -51,28 +52,28 @@ class Chorus:
             ProtocolError: it is no frame, or the ranks are not of one kind.
         """
         if not body.startswith(_JOINT):
-            return _LENGTH.pack(len(body)) + body if rank == 0 else b""
+            return framed(body) if rank == 0 else b""
         match parse_from_worker(body):
             case Hello() as hello:
                 return self._greet(rank, hello)
             case Progress(id=None) as progress:
                 return self._advance(rank, progress)
             case Loaded() as loaded:
-                return self._load(rank, loaded)
+                return self._sum(self._loaded, rank, loaded)
             case Failed(id=None) as failed:
                 return self._fail(rank, failed)
             case Heartbeat():
                 self._beats.add(rank)
-                if not self._whole(dict.fromkeys(self._beats)):
+                if not self._whole(self._beats):
                     return b""
                 self._beats.clear()
                 return encode(Heartbeat())
             case Stats() as stats:
-                return self._measure(rank, stats)
+                return self._sum(self._stats, rank, stats)
             case frame:
                 return encode(frame) if rank == 0 else b""
 
-    def _whole(self, heard: Mapping[int, object]) -> bool:
+    def _whole(self, heard: Sized) -> bool:
         return len(heard) == self._ranks
 
     def _greet(self, rank: int, hello: Hello) -> bytes:
@@ -92,12 +93,13 @@ class Chorus:
         slowest = min(known) if len(known) == len(beside) else None
         return encode(progress.model_copy(update={"fraction": slowest}))
 
-    def _load(self, rank: int, loaded: Loaded) -> bytes:
-        self._loaded[rank] = loaded
-        if not self._whole(self._loaded):
+    def _sum(self, heard: dict[int, Weighed], rank: int, frame: Weighed) -> bytes:
+        """The first rank's words, with the memory of all."""
+        heard[rank] = frame
+        if not self._whole(heard):
             return b""
-        held = sum(one.memory_bytes for one in self._loaded.values())
-        return encode(self._loaded[0].model_copy(update={"memory_bytes": held}))
+        held = sum(one.memory_bytes for one in heard.values())
+        return encode(heard[0].model_copy(update={"memory_bytes": held}))
 
     def _fail(self, rank: int, failed: Failed) -> bytes:
         if self.failed is not None:
@@ -105,10 +107,3 @@ class Chorus:
         self.failed = rank
         words = f"rank {rank} of {self._ranks}: {failed.message}"
         return encode(failed.model_copy(update={"message": words}))
-
-    def _measure(self, rank: int, stats: Stats) -> bytes:
-        self._stats[rank] = stats
-        if not self._whole(self._stats):
-            return b""
-        held = sum(one.memory_bytes for one in self._stats.values())
-        return encode(self._stats[0].model_copy(update={"memory_bytes": held}))

@@ -298,6 +298,11 @@ def encode(frame: ToWorker | FromWorker) -> bytes:
     body = frame.__pydantic_serializer__.to_json(frame)
     if len(body) > MAX_FRAME:
         raise ProtocolError(f"frame of {len(body):,} bytes; the limit is {MAX_FRAME:,}")
+    return framed(body)
+
+
+def framed(body: bytes) -> bytes:
+    """A frame's body as it goes over the wire."""
     return _LENGTH.pack(len(body)) + body
 
 
