@@ -148,16 +148,15 @@ class Examiner:
             options: How they would be loaded: the runtime and the ranks are asked for.
         """
         options = options or LoadOptions()
-        unasked: dict[tuple[str, Backend], set[str]] = {}
+        unasked: dict[Runtime, set[str]] = {}
         for entry in entries:
             runtime = self.runtimes.choose(entry, options.runtime)
             ranks = self._settled(entry, options).ranks or 1
             if wanted := self._unasked(entry, runtime, ranks):
-                unasked.setdefault((runtime.name, entry.backend), set()).update(wanted)
-        for key, wanted in unasked.items():
-            known = self.runtimes.named(*key)
-            answer = self._capabilities.ask(known.backend, Path(known.python), wanted)
-            self.runtimes.update((replace(known, error=answer.error),))
+                unasked.setdefault(runtime, set()).update(wanted)
+        for runtime, wanted in unasked.items():
+            answer = self._capabilities.ask(runtime.backend, Path(runtime.python), wanted)
+            self.runtimes.update((replace(runtime, error=answer.error),))
 
     def _unasked(self, entry: CatalogEntry, runtime: Runtime, ranks: int) -> set[str]:
         if runtime.error or entry.backend is Backend.SIMULATED:

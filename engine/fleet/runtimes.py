@@ -47,10 +47,6 @@ class Runtimes:
         """Those of one backend."""
         return tuple(runtime for runtime in self.all if runtime.backend is backend)
 
-    def named(self, name: str, backend: Backend) -> Runtime:
-        """One that is there. Raises KeyError."""
-        return self._found[name, backend]
-
     def choose(self, entry: CatalogEntry, name: str | None = None) -> Runtime:
         """The runtime a model is to run in.
 
