@@ -12,6 +12,7 @@ Importing this imports mlx-lm.
 from collections.abc import Sequence
 from typing import Any
 
+import mlx.core as mx
 from mlx_lm.models.cache import BatchKVCache, CacheList, KVCache, make_prompt_cache
 
 
@@ -75,9 +76,7 @@ class TogetherCache(BatchKVCache):  # type: ignore[misc]
         super().extend(other)
 
     def count_each(self) -> None:
-        """Count as several do, ahead of their coming."""
-        import mlx.core as mx
-
+        """Count as several do."""
         if self._alone:
             self.offset = mx.array([self._idx])
 
