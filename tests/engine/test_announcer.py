@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from engine.announcer import WAITING, Announcer
 from engine.settings import Settings, SettingsError, load_settings
 from engine.types import Event
+from tests.process import ended
 
 PATIENCE_S = 20.0
 Announce = Callable[..., Announcer]
@@ -110,13 +110,6 @@ SLEEPS = (
     "os.rename(sys.argv[1] + '.new', sys.argv[1])\n"
     "time.sleep(600)\n"
 )
-
-
-def ended(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_one_that_hangs_is_killed_with_all_it_started(announce: Announce, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 
 from engine.admission.facts import Facts
@@ -17,6 +16,7 @@ from engine.catalog.starter import starter_entries, starter_file
 from engine.settings import Settings
 from engine.types import Backend
 from engine.workers.capability import FILE, Capabilities
+from tests.process import ended
 
 PYTHON = Path(sys.executable)
 
@@ -232,14 +232,6 @@ def test_a_runtime_that_never_answers_is_ended(tmp_path: Path) -> None:
     while not ended(sleeper):  # the signal is sent; the system takes a moment to obey
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def ended(pid: int) -> bool:
-    """Whether a process is gone, or only waits for somebody to collect its status."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_missing_interpreter(capabilities: Capabilities, tmp_path: Path) -> None:

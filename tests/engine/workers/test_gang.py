@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from engine.settings import Deadlines
@@ -22,6 +21,7 @@ from engine.workers.ports import Ports
 from engine.workers.process import LocalPlacement
 from engine.workers.protocol import Delta, Failed, Finished, Load, Loaded
 from engine.workers.supervisor import LoadFailed, Supervisor, WorkerDied
+from tests.process import ended
 from tests.worker_client import ask
 
 PATIENCE_S = 60.0
@@ -48,14 +48,7 @@ class Watched:
     @property
     def left(self) -> list[int]:
         """The processes that still run."""
-        return [one.pid for one in self.started if _runs(one.pid)]
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+        return [one.pid for one in self.started if not ended(one.pid)]
 
 
 @pytest.fixture
