@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import events, on
+from textual._context import active_message_pump
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.css.query import NoMatches
@@ -27,7 +28,7 @@ from console.clipboard import copy_out
 from console.commands import ASKING, BY_ID, DASHBOARD, Selection, remapped
 from console.departure import Departure
 from console.gate import CHASE_S, Chaser, KeyGate, behind_escape, is_escape
-from console.line import tidy
+from console.line import plain_error, tidy
 from console.news import News, say_decision
 from console.outlet import Outlet
 from console.presenter import START, Pulse
@@ -183,7 +184,7 @@ class LmxApp(App[None], inherit_bindings=False):
             self.exit(return_code=1, message=tidy(str(error), limit=1000))
             return
         except Exception as error:
-            self.trouble = Notice(START, f"the engine did not start: {_plain(error)}", "error")
+            self.trouble = Notice(START, f"the engine did not start: {plain_error(error)}", "error")
             self._publish(self.snapshot)
         self.pump.pull()
         if self.outlet is not None and self.trouble is None:
@@ -272,15 +273,17 @@ class LmxApp(App[None], inherit_bindings=False):
         except OutOfReach as error:
             self.report(str(error), "error", model_id)
         except Exception as error:
-            self.report(f"that did not work: {_plain(error)}", "error", model_id)
+            self.report(f"that did not work: {plain_error(error)}", "error", model_id)
         finally:
             self.gate.open()
         self.pump.pull()
 
     def _handle_exception(self, error: Exception) -> None:
         """Called by Textual with what nothing caught."""
-        # Once an app is leaving, Textual mounts a new screen without its children.
-        if not (self._exit and isinstance(error, NoMatches)):
+        # Textual mounts what is leaving already without its children.
+        pump = active_message_pump.get(self)
+        leaving = self._exit or not self.is_running or pump._closing  # noqa: SLF001
+        if not (isinstance(error, NoMatches) and (leaving or getattr(pump, "_pruning", False))):
             super()._handle_exception(error)
 
     def _fatal_error(self) -> None:
@@ -320,7 +323,7 @@ class LmxApp(App[None], inherit_bindings=False):
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A worker of any screen that failed says so; it would be silent otherwise."""
         if event.state is WorkerState.ERROR and isinstance(event.worker.error, Exception):
-            self.report(f"that did not work: {_plain(event.worker.error)}", "error")
+            self.report(f"that did not work: {plain_error(event.worker.error)}", "error")
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """The palette: every command of the screen it was opened on."""
@@ -393,8 +396,3 @@ class LmxApp(App[None], inherit_bindings=False):
         """No cursor blinks, the palette's included: a blink costs 1.9 kB/s."""
         if isinstance(event.widget, Input | TextArea):
             event.widget.cursor_blink = False
-
-
-def _plain(error: Exception) -> str:
-    """An exception nobody foresaw, in one line."""
-    return tidy(f"{type(error).__name__}: {error}", limit=300)

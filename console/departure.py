@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from console.line import tidy
+from console.line import plain_error
 from engine import Readiness
 
 if TYPE_CHECKING:
@@ -113,8 +113,7 @@ class Departure:
         except TimeoutError:
             message = f"the engine did not stop within {STOP_LIMIT_S:.0f} s"
         except Exception as error:
-            what = tidy(f"{type(error).__name__}: {error}", limit=300)
-            message = f"the engine did not stop cleanly: {what}"
+            message = f"the engine did not stop cleanly: {plain_error(error)}"
         if hung_up:
             leave_by_force(self._hard_exit, begun)
         app.exit(return_code=0 if message is None else 1, message=message)

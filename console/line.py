@@ -55,6 +55,11 @@ class DrawnLines(Sequence[Line]):
         return line
 
 
+def plain_error(error: Exception) -> str:
+    """An exception nobody foresaw, in one line."""
+    return tidy(f"{type(error).__name__}: {error}", limit=300)
+
+
 def tidy(text: str, *, ascii_only: bool = False, limit: int | None = 400) -> str:
     """Make foreign text fit for a cell: one line, no control byte, no width in doubt.
 

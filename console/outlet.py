@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from console.line import tidy
+from console.line import plain_error
 from engine import ApiFace, ApiTrouble, Settings, parse_address
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ class ApiOutlet:
         except ApiTrouble as trouble:
             found = trouble
         except Exception as error:
-            what = tidy(f"{type(error).__name__}: {error}", limit=300)
-            found = ApiTrouble(f"the API could not be started: {what}")
+            found = ApiTrouble(f"the API could not be started: {plain_error(error)}")
         else:
             return None
         self._engine.desk.down(str(found))

@@ -19,7 +19,10 @@ from tests.console.stage import SIZE, settle
 Build = Callable[..., LmxApp]
 
 
-async def test_a_dialog_that_opens_while_the_console_leaves_is_no_failure(console: Build) -> None:
+@pytest.mark.parametrize("leave", ["exit", "shutdown", "pop"])
+async def test_a_dialog_that_goes_before_it_has_opened_is_no_failure(
+    console: Build, leave: str
+) -> None:
     snapshot = gallery.working()
     app = console(ScriptedEngine(snapshot))
 
@@ -31,9 +34,14 @@ async def test_a_dialog_that_opens_while_the_console_leaves_is_no_failure(consol
 
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
-        app.exit()
+        if leave == "exit":
+            app.exit()
         app.push_screen(LoadDialog(snapshot.models[0], snapshot, explain, load))
-    assert app.return_code == 0
+        if leave == "pop":
+            app.pop_screen()
+            await settle(pilot)
+            assert not app.screen.is_modal
+    assert not app.return_code
 
 
 async def fail(app: LmxApp) -> None:
