@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import cache
 
 from console.line import Cell, DrawnLines, Line, cut, left, shorten, spread, tidy, width_of
 from console.paragraph import wrap
@@ -161,12 +162,14 @@ def quarantine_lines(
     if not cases:
         return ((Cell(cut(" nothing is quarantined", width), "dim"),),)
 
+    @cache
+    def lines_of(at: int) -> Sequence[Line]:
+        case = cases[at]
+        return _case_lines(case, width, now, glyphs, simulated=case.model_id in simulated)
+
     def draw(index: int) -> Line:
         at, part = divmod(index, _CASE_LINES + 1)
-        if part == _CASE_LINES:
-            return ()
-        case = cases[at]
-        return _case_lines(case, width, now, glyphs, simulated=case.model_id in simulated)[part]
+        return () if part == _CASE_LINES else lines_of(at)[part]
 
     return DrawnLines(len(cases) * (_CASE_LINES + 1) - 1, draw)
 

@@ -16,6 +16,7 @@ from console.masthead import header_line, notice_lines
 from console.news import headline
 from console.presenter import (
     SORTS,
+    Pulse,
     ViewOptions,
     arrange,
     beat,
@@ -115,13 +116,13 @@ class DashboardScreen(Screen[None]):
 
     def _second(self) -> None:
         """Draw what a second has changed; on most of an idle console's it is nothing."""
-        if self._seen() != self._drawn:
+        if self._seen(self.lmx.clock(), self.lmx.pulse) != self._drawn:
             self.redraw()
 
-    def _seen(self) -> object:
+    def _seen(self, now: float, pulse: Pulse) -> object:
         """All that can change without a key or a resize, each of which draws by itself."""
-        app, snapshot, now = self.lmx, self.lmx.snapshot, self.lmx.clock()
-        pulse, width = app.pulse, self.query_one(ModelsPanel).size.width
+        app, snapshot = self.lmx, self.lmx.snapshot
+        width = self.query_one(ModelsPanel).size.width
         age = round(max(pulse.age_s, app.pump.period_s), 1)
         return (
             *(snapshot, moment(snapshot, width, now), headline(snapshot, app.news, now)),
@@ -166,7 +167,7 @@ class DashboardScreen(Screen[None]):
             self.query_one(EventLine).show((line,))
         # Behind a dialog, too: the size may change there.
         self.query_one(FooterLine).show((footer_line(app.selection(self), width),))
-        self._drawn = self._seen()
+        self._drawn = self._seen(now, pulse)
 
     def _options(self, now: float) -> ViewOptions:
         side = self.query_one(CanaryPanel).size.width or self.query_one(QuarantinePanel).size.width
