@@ -100,8 +100,8 @@ def _greeted(client: Client, key_file: Path | None) -> Found:
         except Refused as refused:
             if refused.error.get("code") not in _DOORS or key_file is not None or not left:
                 raise
-            where = client.url.partition("//")[2]
-            client = _with(client, getpass.getpass(f"admin key of {shown(where)}: ").strip())
+            where = Found(client, {}).name
+            client = _with(client, getpass.getpass(f"admin key of {where}: ").strip())
     found = Found(client, status)
     check_face(found.name, status.get("face"), str(status.get("version")), program_version())
     return found

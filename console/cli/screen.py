@@ -25,7 +25,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-api", action="store_true", help="no API")
     cluster.add_to(parser)
     attach.add_to(parser)
-    parser.set_defaults(run=run, launch=None)
+    parser.set_defaults(run=run)
 
 
 def run(settings: "Settings", options: argparse.Namespace) -> int:

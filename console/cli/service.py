@@ -3,7 +3,6 @@
 import argparse
 import getpass
 import os
-import plistlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,6 +118,8 @@ WantedBy={target}
 
 def launchd(program: list[str], surroundings: Mapping[str, str], home: Path, stop_s: int) -> str:
     """A property list for launchd."""
+    import plistlib
+
     log = str(home / "logs" / "serve.log")
     unit = {
         "Label": LABEL,
