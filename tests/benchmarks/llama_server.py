@@ -1,6 +1,8 @@
 """llama.cpp's own server as a peer; how to build it stands in ``tests.benchmarks.decode``."""
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.benchmarks.peer import Peer, free_port
@@ -19,3 +21,16 @@ async def start(model: Path, *, threads: int, slots: int, context: int) -> Peer 
         [binary, "-m", str(model), "--port", str(port), "-t", str(threads), "-np", str(slots),
          "-c", str(context), "-kvu", "--no-repack", "--no-webui", "-lv", "0"], port, "/health"
     )  # fmt: skip
+
+
+@asynccontextmanager
+async def beside(
+    model: Path, *, threads: int, slots: int, context: int
+) -> AsyncIterator[Peer | None]:
+    """The same, for as long as a benchmark asks both."""
+    peer = await start(model, threads=threads, slots=slots, context=context)
+    try:
+        yield peer
+    finally:
+        if peer:
+            peer.stop()

@@ -55,17 +55,15 @@ async def measure(report: Report) -> None:
     """Ask both sides in turn and tell."""
     threads = os.cpu_count() or 1
     settings = {"slots": 4, "threads": threads, "context": CONTEXT}
-    async with serving(STARTERS[Backend.GGUF], **settings) as ours:
-        peer = await llama_server.start(ours.path, **settings)
+    async with (
+        serving(STARTERS[Backend.GGUF], **settings) as ours,
+        llama_server.beside(ours.path, **settings) as peer,
+    ):
         ports = {OURS: ours.port} | ({llama_server.NAME: peer.port} if peer else {})
         rounds: dict[str, list[dict[str, float]]] = {name: [] for name in ports}
-        try:
-            for number in range(ROUNDS):
-                for name in list(ports)[:: 1 if number % 2 else -1]:
-                    rounds[name].append(await first_tokens(ports[name], ours.model, number))
-        finally:
-            if peer:
-                peer.stop()
+        for number in range(ROUNDS):
+            for name in list(ports)[:: 1 if number % 2 else -1]:
+                rounds[name].append(await first_tokens(ports[name], ours.model, number))
     told = {
         name: {what: [one[what] for one in rounds[name]] for what in (COLD, SECOND, OTHER)}
         for name in ports

@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from engine import Backend, Engine, ModelView, Readiness
-from tests.benchmarks.peer import Peer, free_port
+from tests.benchmarks import llama_server
 from tests.benchmarks.report import Report, at_most
 from tests.benchmarks.starter_run import ACTOR, STARTERS, running, shown
 
@@ -105,21 +105,15 @@ async def ours(engine: Engine) -> tuple[float, dict[str, float]]:
     return took, parts
 
 
-async def theirs(binary: str, path: Path) -> float:
-    """One start of the peer: seconds until healthy."""
-    port = free_port()
+async def theirs(path: Path) -> float | None:
+    """One start of the peer: seconds until healthy; None where it is not."""
     threads = os.cpu_count() or 1
-    peer = await Peer.start(
-        [binary, "-m", str(path), "--port", str(port), "-t", str(threads), "-np", str(SLOTS),
-         "-c", str(CONTEXT), "-kvu", "--no-repack", "--no-webui", "-lv", "0"], port, "/health"
-    )  # fmt: skip
-    peer.stop()
-    return peer.ready_s
+    async with llama_server.beside(path, threads=threads, slots=SLOTS, context=CONTEXT) as peer:
+        return peer.ready_s if peer else None
 
 
 async def measure(rounds: int) -> dict[str, Side]:
     """Both sides by turns, warm and cold."""
-    binary = os.environ.get("LMX_BENCH_LLAMA_SERVER")
     sides: dict[str, Side] = {}
     async with running(slots=SLOTS, context=CONTEXT, threads=os.cpu_count()) as engine:
         path = Path(shown(engine, MODEL).path)
@@ -137,8 +131,8 @@ async def measure(rounds: int) -> dict[str, Side]:
                         side.ours.append(took * 1e3)
                         for part, value in parts.items():
                             side.phases.setdefault(part, []).append(value)
-                    elif binary:
-                        side.theirs.append(await theirs(binary, path) * 1e3)
+                    elif (ready_s := await theirs(path)) is not None:
+                        side.theirs.append(ready_s * 1e3)
     return sides
 
 
@@ -153,10 +147,10 @@ def tell(report: Report, sides: dict[str, Side]) -> None:
         bar = at_most(BAR) if name == "warm" else None
         if side.theirs:
             what = f"load to routable, {name}"
-            report.tell(what, side.ours, "ms", side.theirs, "llama-server", bar=bar)
+            report.tell(what, side.ours, "ms", side.theirs, llama_server.NAME, bar=bar)
         else:
             report.tell(f"load to routable, {name}", side.ours, "ms")
-            print("llama-server: not here, left out")
+            print(f"{llama_server.NAME}: not here, left out")
 
 
 def main() -> int:

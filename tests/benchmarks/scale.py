@@ -37,9 +37,6 @@ IDLE_S, PRESSES, REPEATS, APPENDS = 10.0, 20, 20, 100
 TOKENS, TOKEN_US = 400, 300
 PAINT_S, KEY_MS, ROW_B, IDLE_CPU, OPEN_S = 0.6, 50, 250, 0.5, 1.0
 
-Points = dict[str, dict[int, str]]
-"""By what was measured and at what size, in words."""
-
 
 class Table:
     """Tells each figure, and keeps it for the table at the end.

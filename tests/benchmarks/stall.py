@@ -65,21 +65,18 @@ async def measure(report: Report) -> None:
     """Ask both sides in turn and tell."""
     threads = os.cpu_count() or 1
     settings = {"slots": STREAMS + 1, "threads": threads, "context": CONTEXT}
-    async with serving(STARTERS[Backend.GGUF], **settings) as ours:
-        peer = await llama_server.start(ours.path, **settings)
+    async with (
+        serving(STARTERS[Backend.GGUF], **settings) as ours,
+        llama_server.beside(ours.path, **settings) as peer,
+    ):
         ports = {OURS: ours.port} | ({llama_server.NAME: peer.port} if peer else {})
         gaps: dict[tuple[str, str], list[float]] = {}
-        try:
-            for number in range(ROUNDS):
-                for what in (ALONE, JOINED):
-                    for name in list(ports)[:: 1 if number % 2 else -1]:
-                        gap = await longest_gap(
-                            ports[name], ours.model, number, joined=what == JOINED
-                        )
-                        gaps.setdefault((name, what), []).append(gap)
-        finally:
-            if peer:
-                peer.stop()
+        for number in range(ROUNDS):
+            for what in (ALONE, JOINED):
+                for name in list(ports)[:: 1 if number % 2 else -1]:
+                    joined = what == JOINED
+                    gap = await longest_gap(ports[name], ours.model, number, joined=joined)
+                    gaps.setdefault((name, what), []).append(gap)
     report.tell(ALONE, gaps[OURS, ALONE], "ms")
     report.tell(JOINED, gaps[OURS, JOINED], "ms", bar=at_most(500))
     if not peer:

@@ -20,6 +20,8 @@ import psutil
 import pyte
 import pytest
 
+from engine import read_engine
+
 PATIENCE_S = 60.0
 
 
@@ -232,7 +234,5 @@ def left_behind(tmp_path: Path) -> Iterator[None]:
 
 
 def engine_of(tmp_path: Path) -> int | None:
-    try:
-        return int(json.loads((tmp_path / "home" / "engine.json").read_text())["pid"])
-    except (OSError, ValueError):
-        return None
+    about = read_engine(tmp_path / "home" / "engine.json")
+    return about[0] if about else None
