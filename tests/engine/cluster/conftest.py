@@ -69,9 +69,17 @@ class Rack:
         await engine.start()
         try:
             await until(engine, lambda: states(engine) == dict.fromkeys((*self.nodes,), "ok"))
+            # A host is there before its models are listed; that they are is an event.
+            await until(engine, lambda: listed(engine) == set(self.nodes))
             yield engine
         finally:
             await engine.stop()
+
+
+def listed(engine: Engine) -> set[str]:
+    """The hosts whose models have joined the list."""
+    joined = [event.message for event in engine.events() if event.kind == "host_joined"]
+    return {message.partition(" has joined ")[0] for message in joined}
 
 
 def states(engine: Engine) -> dict[str, str]:
