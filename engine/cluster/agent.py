@@ -83,7 +83,6 @@ class NodeAgent:
             memory=self._memory,
             budget=default_budget(self._settings.memory_gb),
             state_dir=self._state_dir,
-            pid=os.getpid(),
         )
 
     async def scan(self) -> Catalog:

@@ -26,8 +26,6 @@ class Report:
     budget: int
     """Bytes the engine may use there."""
     state_dir: Path
-    pid: int
-    """Of the agent, for people."""
 
 
 @dataclass(frozen=True, slots=True)

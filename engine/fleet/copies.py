@@ -4,7 +4,7 @@ The plain id belongs to the copy on the engine's own host, or on the first host 
 further one is ``id@HOST``. The plain id also means all of them together.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from engine.catalog.entry import CatalogEntry
 from engine.lives.board import Board
@@ -72,7 +72,7 @@ class Copies:
         return tuple(
             family
             for family, copies in self._families.items()
-            if family.rpartition("/")[2] == last and any(map(_routable, copies))
+            if family.rpartition("/")[2] == last and any(map(routable, copies))
         )
 
     def answering(self, name: str) -> Model:
@@ -81,11 +81,11 @@ class Copies:
         copies = self.of(name)
         if len(copies) == 1:
             return copies[0]
-        routable = [copy for copy in copies if _routable(copy)]
-        if routable:
+        serving = [copy for copy in copies if routable(copy)]
+        if serving:
             # Copies of another content than the first one's only look alike.
-            same = [c for c in routable if c.fingerprint == routable[0].fingerprint]
-            return min(same, key=lambda copy: (self._shaky(copy), len(copy.requests)))
+            same = [c for c in serving if c.fingerprint == serving[0].fingerprint]
+            return min(same, key=lambda copy: (self._shaky(copy), copy.view.requests))
         if not copies:
             raise KeyError(name)
         return max(copies, key=lambda copy: (copy.readiness in LIVE, copy.view.version))
@@ -94,7 +94,8 @@ class Copies:
         return self._state(copy.place.host) is not HostState.OK
 
 
-def _routable(copy: Model) -> bool:
+def routable(copy: Model) -> bool:
+    """Whether it takes requests."""
     return copy.readiness is Readiness.ROUTABLE and not copy.view.draining
 
 
@@ -108,11 +109,3 @@ def _alike(one: CatalogEntry, other: CatalogEntry) -> bool:
 def live(copies: Iterable[Model]) -> tuple[Model, ...]:
     """Those that are on their way or serve."""
     return tuple(c for c in copies if c.readiness in LIVE and not c.view.draining)
-
-
-def counts(models: Mapping[str, Model]) -> dict[str, int]:
-    """How many copies of each family are live."""
-    found: dict[str, int] = {}
-    for copy in live(models.values()):
-        found[copy.family] = found.get(copy.family, 0) + 1
-    return found

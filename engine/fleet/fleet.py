@@ -8,6 +8,7 @@ from contextlib import suppress
 from engine.assembly import Rooms
 from engine.errors import EngineError
 from engine.face import LoadOptions
+from engine.fleet.copies import routable
 from engine.fleet.host import Host
 from engine.fleet.member import Member
 from engine.lives.lifecycle import Lifecycle
@@ -101,7 +102,7 @@ class Fleet:
         host.state, host.why = HostState.LOST, clean_line(why, limit=200)
         host.heard_at = host.heard_at or services.clock()
         lives = [life for life in self._roster.lives.values() if life.model.place.host == name]
-        requests = sum(len(life.model.requests) for life in lives)
+        requests = sum(life.model.view.requests for life in lives)
         names = ", ".join(life.model.id for life in lives[:_NAMED]) or "nothing"
         more = f" and {len(lives) - _NAMED} more" if len(lives) > _NAMED else ""
         services.say(
@@ -130,8 +131,7 @@ class Fleet:
         now, window = self._services.clock(), self._services.settings.quarantining.window_s
         recent = [at for at in self._losses[model.family] if now - at < window]
         self._losses[model.family] = [*recent, now]
-        serving = model.readiness is Readiness.ROUTABLE and not model.view.draining
-        return serving and not model.view.probation and not recent
+        return routable(model) and not model.view.probation and not recent
 
     async def _after_loss(
         self, host: Host, lives: Iterable[Lifecycle], moving: list[Lifecycle]

@@ -62,7 +62,7 @@ class Known:
 class Quarters(Protocol):
     """One host's files and runtimes, wherever the host is.
 
-    Every method that waits may raise :class:`HostGone`.
+    Every method that waits may raise EngineError: the host is lost, or the way to it is cut.
     """
 
     @property
@@ -111,10 +111,6 @@ class Quarters(Protocol):
     def device_limit(self, runtime: Runtime) -> int | None:
         """Bytes this runtime's device can hold; None where it sets no limit, or was not asked."""
         ...
-
-
-class HostGone(Exception):
-    """The host cannot be asked: it is lost, or the way to it is cut. The text says which."""
 
 
 class OwnQuarters:

@@ -48,7 +48,7 @@ class Board:
                 version=self._version,
                 taken_at=self._clock(),
                 models=tuple([model.view for model in ordered]),
-                requests=tuple(r for m in ordered if m.asked for r in m.requests.values()),
+                requests=tuple(r for m in ordered if m.view.requests for r in m.requests.values()),
                 notices=tuple(self.notices.values()),
             )
             self._snapshot = replace(self._fill(bare), version=self._version)

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
+from engine.errors import EngineError
 from engine.face import LoadOptions
-from engine.fleet.quarters import HostGone, Known, Standing, versions
+from engine.fleet.quarters import Known, Standing, versions
 from engine.lives.model import Model
 from engine.services import Services
 from engine.types import Explanation, Readiness
@@ -55,7 +56,7 @@ class Gatehouse:
 
     async def _warm(self, model: Model, options: LoadOptions) -> None:
         quarters = self._services.hosts.of(model).quarters
-        with contextlib.suppress(HostGone, OSError):
+        with contextlib.suppress(EngineError, OSError):
             await quarters.warm(model.entry, options, self._room(model, {}))
 
     async def probe(self, model: Model, options: LoadOptions) -> tuple[Explanation, ...]:

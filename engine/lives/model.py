@@ -190,11 +190,6 @@ class Model:
         """The requests it has, waiting ones included, by their ids, as they stand now."""
         return {request_id: look() for request_id, look in self._requests.items()}
 
-    @property
-    def asked(self) -> bool:
-        """Whether it has requests."""
-        return bool(self._requests)
-
     def track(self, request_id: str, look: Callable[[], RequestView]) -> None:
         """Note a request.
 

@@ -157,7 +157,8 @@ class LiveChat:
         self.thinking = False
         """Whether the answer begins inside the model's thinking; known by its first delta."""
         self._items: asyncio.Queue[ChatDelta | ChatEnd] = asyncio.Queue()
-        self._name = clean_line(client, limit=80)
+        self.asker = clean_line(client, limit=80)
+        """The client as it is shown."""
         self._began_at = clock()
         self._phase = "queued"
         self._prompt_tokens = self._prefilled = self._generated = 0
@@ -283,7 +284,7 @@ class LiveChat:
         return RequestView(
             id=self.request_id,
             model_id=self._model.id,
-            client=self._name,
+            client=self.asker,
             phase=self._phase,
             prompt_tokens=self._prompt_tokens,
             prefilled=self._prefilled,

@@ -203,8 +203,8 @@ class Traffic:
 
     def _note(self) -> None:
         lines = [
-            f"{self._digests.get(r.id, ('', ''))[0]} {r.client}".strip()
-            for r in self._model.requests.values()
-            if r.id in self._begun
+            f"{self._digests.get(chat.request_id, ('', ''))[0]} {chat.asker}".strip()
+            for chat in self._chats.values()
+            if chat.request_id in self._begun
         ]
         self._services.intents.update(self._intent, requests=lines)
