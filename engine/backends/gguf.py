@@ -49,9 +49,6 @@ from engine.workers.protocol import (
     TokenChance,
 )
 
-_QUEUED_S = 1.0
-"""How often a waiting request says that it waits: the parent must see that it lives."""
-
 
 class GgufBackend:
     """A :class:`engine.backends.base.ModelBackend` over llama.cpp.
@@ -76,7 +73,6 @@ class GgufBackend:
         self._news: list[StepEvent] = []
         """What the next step tells first."""
         self._pace = PrefillPace(BATCH)
-        self._spoke = clock()
         self._evaluation: Evaluation | None = None
         self._holes: Future[Hollow] | None = None
         self._path = Path()
@@ -117,7 +113,7 @@ class GgufBackend:
         )
         self._model = model
         self._schedule = Schedule(
-            Cells(model, pool=model.context, running=spec.slots, keep=model.kept)
+            Cells(model, pool=model.context, running=spec.slots, keep=model.kept), self._clock()
         )
         source = model.template
         bos, eos = model.text_of(model.bos), model.text_of(model.eos)
@@ -172,10 +168,10 @@ class GgufBackend:
         """
         model, schedule = self._loaded, self._runs
         events, self._news = self._news, []
-        for run in [run for run in schedule if run.cancelled]:
+        for run in schedule.take_cancelled():
             self._finish(run, "cancelled", events)
         schedule.arrange()
-        self._report_waiting(events)
+        schedule.report_waiting(self._clock(), events)
         streams = sum(run.decoding for run in schedule.running)
         rows = schedule.fill(self._pace.budget(beside_streams=streams > 0))
         if not rows:
@@ -188,13 +184,6 @@ class GgufBackend:
         for run in list(schedule.running):
             self._advance(model, run, events)
         return events
-
-    def _report_waiting(self, events: list[StepEvent]) -> None:
-        now = self._clock()
-        if now - self._spoke < _QUEUED_S:
-            return
-        self._spoke = now
-        events.extend(Progress(id=run.request.id, stage="queued") for run in self._runs.waiting)
 
     def _yield_cells(self, events: list[StepEvent]) -> None:
         # Our own count says there is room, but a cache may need more than a cell per token.
@@ -262,9 +251,8 @@ class GgufBackend:
 
     def cancel(self, request_id: str) -> None:
         """Mark a request; the next step ends it. Unknown ids are ignored."""
-        for run in self._schedule or ():
-            if run.request.id == request_id:
-                run.cancelled = True
+        if self._schedule is not None:
+            self._schedule.cancel(request_id)
 
     def probe(self, question: Probe) -> Probed:
         """Answer one canary question on the probe's own sequence.

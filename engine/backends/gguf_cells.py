@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from engine.backends.prefix import WORTHWHILE, shared
+from engine.backends.prefix import WORTHWHILE, Kept, longest
 
 _SHARE = 0.5
 """Most of the pool that may be kept for later, the newest sequence not counted: a decode looks at
@@ -62,6 +62,11 @@ class Sequence:
         """All of its cells."""
         return (*self.borrowed, _Span(self.origin, self.first, self.filled))
 
+    @property
+    def divisible(self) -> bool:
+        """Always: of a memory that cannot be cut nothing is kept."""
+        return True
+
 
 @dataclass(slots=True)
 class Cells:
@@ -82,8 +87,7 @@ class Cells:
     used: int = 0
     """Cells in use, shared ones counted once."""
     live: list[Sequence] = field(default_factory=list)
-    kept: list[Sequence] = field(default_factory=list)
-    """Least recently used first."""
+    kept: Kept[Sequence] = field(default_factory=Kept)
     _free: list[int] = field(init=False)
     _origins: "itertools.count[int]" = field(default_factory=itertools.count)
 
@@ -93,16 +97,7 @@ class Cells:
     def longest(self, prompt: list[int]) -> tuple[Sequence | None, int]:
         """Who holds most of a prompt's beginning, and how many tokens; the last is never counted,
         because its logits must be computed."""
-        best, most = None, WORTHWHILE - 1
-        if not self.keep:
-            return None, 0
-        for sequence in (*self.kept, *self.live):
-            limit = min(sequence.filled, len(prompt) - 1)
-            if limit > most and sequence.tokens[:most] == prompt[:most]:
-                common = shared(sequence.tokens, prompt, limit)
-                if common > most:
-                    best, most = sequence, common
-        return best, most if best is not None else 0
+        return longest(prompt, (*self.kept, *self.live)) if self.keep else (None, 0)
 
     def needed(self, source: Sequence | None, common: int) -> int:
         """Cells in use by what runs, and by one more that begins with this much of a source."""
@@ -121,7 +116,7 @@ class Cells:
             self.memory.copy(source.number, number, common)
             borrowed = _cut(source.spans, common)
             if source in self.kept:
-                self._touch(source)
+                self.kept.touch(source)
         sequence = Sequence(number, tokens, borrowed, next(self._origins), common, common)
         self.live.append(sequence)
         return sequence
@@ -138,16 +133,8 @@ class Cells:
             self._forget(sequence)
             return
         sequence.tokens = sequence.tokens[: sequence.filled]
-        for other in self.kept:
-            if sequence.tokens == other.tokens[: sequence.filled]:
-                self._forget(sequence)
-                self._touch(other)
-                return
-        covered = [other for other in self.kept if other.tokens == sequence.tokens[: other.filled]]
-        self.kept.append(sequence)
-        for other in covered:
-            self.kept.remove(other)
-            self._forget(other)
+        for gone in self.kept.add(sequence):
+            self._forget(gone)
         while len(self.kept) > self.keep or (
             len(self.kept) > 1 and self.used - self.needed(None, 0) > self.pool * _SHARE
         ):
@@ -167,11 +154,7 @@ class Cells:
 
     def give_up(self) -> None:
         """Forget the least recently used of those kept."""
-        self._forget(self.kept.pop(0))
-
-    def _touch(self, sequence: Sequence) -> None:
-        self.kept.remove(sequence)
-        self.kept.append(sequence)
+        self._forget(self.kept.give_up())
 
     def _forget(self, sequence: Sequence) -> None:
         self.memory.forget(sequence.number)

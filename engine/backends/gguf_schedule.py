@@ -1,7 +1,5 @@
 """Which requests share the next batch of a GGUF model, and which wait for room in its cache."""
 
-import collections
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from engine.backends.answer import Answer
@@ -9,15 +7,13 @@ from engine.backends.constraint import Constraint
 from engine.backends.gguf_cells import Cells, Sequence
 from engine.backends.gguf_native import BATCH, Row
 from engine.backends.gguf_sampler import Sampler
-from engine.backends.prefix import shared
+from engine.backends.prefix import WORTH_WAITING, shared
+from engine.backends.slots import Slots
 from engine.workers.protocol import Generate
 
 _HEADROOM = 64
 """Cells that must be free beyond a prompt before it joins others, so that it is not put back at
 once."""
-_WORTH_WAITING = 32
-"""Tokens that another request is just reading and this one has in common: more than that are
-waited for, which costs a step, rather than computed twice."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +33,6 @@ class Run:
     """Tokens in the present batch."""
     output: int = -1
     """Position in the batch of its logits, or -1."""
-    cancelled: bool = False
 
     @property
     def fed(self) -> int:
@@ -49,8 +44,8 @@ class Run:
         return self.answer.generated > 0 and len(self.tokens) - self.fed == 1
 
 
-class Schedule:
-    """Who computes and who waits, in order of arrival.
+class Schedule(Slots[Run]):
+    """Slots in one cache.
 
     Requests join when their prompt fits beside the others, less what the cache holds of it. Should
     they outgrow the cache together, the youngest gives its cells back, waits, and is read in again
@@ -58,26 +53,19 @@ class Schedule:
 
     Args:
         cells: The cache.
+        now: The time on the backend's clock, in seconds.
     """
 
-    def __init__(self, cells: Cells) -> None:
+    def __init__(self, cells: Cells, now: float = 0.0) -> None:
+        super().__init__(cells.running, now)
         self._cells = cells
-        self.running: list[Run] = []
-        self.waiting: collections.deque[Run] = collections.deque()
-
-    def __iter__(self) -> Iterator[Run]:
-        yield from self.running
-        yield from self.waiting
-
-    def __len__(self) -> int:
-        return len(self.running) + len(self.waiting)
 
     def arrange(self) -> None:
         """Put back who no longer fits, let in who does, and see that all have room."""
         while not self._cells.make_room(self._unread()) and len(self.running) > 1:
             self.put_back()
-        while self.waiting and len(self.running) < self._cells.running:
-            if not self._join(self.waiting[0]):
+        while (run := self.first) is not None:
+            if not self._join(run):
                 break
         self._cells.make_room(self._unread())
 
@@ -92,10 +80,9 @@ class Schedule:
             left = len(run.tokens) - common + self._unread()
             if not self._cells.fits(left + _HEADROOM, source, common):
                 return False
-            if self._coming(run) - common > _WORTH_WAITING:
+            if self._coming(run) - common > WORTH_WAITING:
                 return False
-        self.waiting.popleft()
-        self.running.append(run)
+        self.admit()
         run.sequence = self._cells.begin(run.tokens, source, common)
         if not run.joined:
             run.answer.cached_tokens = common
@@ -112,8 +99,10 @@ class Schedule:
 
     def put_back(self) -> None:
         """Let the youngest give its cells back and wait."""
-        run = self.running[-1]
-        self._release(run, keep=False)
+        run = self.running.pop()
+        if run.sequence is not None:
+            self._cells.end(run.sequence, keep=False)
+        run.sequence = None
         self.waiting.appendleft(run)
 
     def yield_cells(self) -> Run | None:
@@ -170,13 +159,7 @@ class Schedule:
             keep: Whether its cells are good for whoever begins alike.
         """
         if run.sequence is not None:
-            self._release(run, keep=keep)
-        else:
-            self.waiting.remove(run)
-        run.sampler.close()
-
-    def _release(self, run: Run, *, keep: bool) -> None:
-        self.running.remove(run)
-        if run.sequence is not None:
             self._cells.end(run.sequence, keep=keep)
-        run.sequence = None
+            run.sequence = None
+        self.leave(run)
+        run.sampler.close()

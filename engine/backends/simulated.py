@@ -6,7 +6,7 @@ it answers for a healthy model is plausible and says so nowhere: the catalog mar
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from engine.backends.answer import Answer, Reason
 from engine.backends.base import LoadError, OnProgress, StepEvent, refuse_bias, refuse_length
 from engine.backends.dialect import Dialect
 from engine.backends.simulated_fault import FaultCounter, Faults
+from engine.backends.slots import Slots
 from engine.catalog.simulated import ScriptError, SimulatedScript, When, read_script
 from engine.workers.placement import Seat
 from engine.workers.protocol import (
@@ -57,7 +58,6 @@ class _Run:
     due: float
     """When its next token is, on the backend's clock."""
     prefilled: bool = False
-    cancelled: bool = False
 
     @property
     def moment(self) -> When:
@@ -66,13 +66,6 @@ class _Run:
     @property
     def subject(self) -> str:
         return self.request.id if self.moment == "token" else ""
-
-
-@dataclass(slots=True)
-class _Slots:
-    most: int
-    running: list[_Run] = field(default_factory=list)
-    waiting: list[_Run] = field(default_factory=list)
 
 
 def _render(messages: Sequence[Message], *, opening: bool = True, **_: Any) -> str:
@@ -140,7 +133,7 @@ class SimulatedBackend:
         self._context = 0
         self._seat = seat or Seat(0, 1)
         self._faults = Faults((), FaultCounter(None), raw_output)
-        self._slots = _Slots(most=1)
+        self._slots: Slots[_Run] = Slots()
         self._news: list[StepEvent] = []
         """What the next step tells first."""
         self._dialect = Dialect()
@@ -162,7 +155,7 @@ class SimulatedBackend:
         counter = FaultCounter.of(spec.state_dir, spec.fingerprint, spec.path)
         self._faults = Faults(script.faults, counter, self._raw_output, rank=self._seat.rank)
         self._context = min(spec.context, script.context)
-        self._slots = _Slots(most=max(1, spec.slots))
+        self._slots = Slots(max(1, spec.slots), self._clock())
         self._dialect = _dialect(script)
         started = self._clock()
         while (elapsed := self._clock() - started) < script.load_seconds:
@@ -206,12 +199,10 @@ class SimulatedBackend:
         """Say the next text of every request that is due."""
         slots = self._slots
         events, self._news = self._news, []
-        for run in [run for run in (*slots.running, *slots.waiting) if run.cancelled]:
+        for run in slots.take_cancelled():
             self._finish(run, "cancelled", events)
-        while slots.waiting and len(slots.running) < slots.most:
-            run = slots.waiting.pop(0)
-            run.due = self._clock()
-            slots.running.append(run)
+        while slots.first is not None:
+            slots.admit().due = self._clock()
         if slots.running:
             pause = min(run.due for run in slots.running) - self._clock()
             if pause > 0:
@@ -220,7 +211,7 @@ class SimulatedBackend:
         for run in [run for run in slots.running if run.due <= now]:
             run.due = max(run.due + 1 / self._pace(run), now - 1)
             self._advance(run, events)
-        self._report_waiting(now, events)
+        slots.report_waiting(now, events)
         self._worked_at = self._clock()
         return events
 
@@ -228,13 +219,6 @@ class SimulatedBackend:
         """Tokens a second. A canary is spoken at a pace at which a cancel can overtake it."""
         fast = self._script.tokens_per_second
         return min(fast, _CANARY_PACE) if run.moment == "canary" else fast
-
-    def _report_waiting(self, now: float, events: list[StepEvent]) -> None:
-        """Say once a second of each request that waits that it does: it is no hang."""
-        for run in self._slots.waiting:
-            if now - run.due >= 1.0:
-                run.due = now
-                events.append(Progress(id=run.request.id, stage="queued"))
 
     def _advance(self, run: _Run, events: list[StepEvent]) -> None:
         request = run.request
@@ -268,17 +252,14 @@ class SimulatedBackend:
             self._finish(run, "length", events)
 
     def _finish(self, run: _Run, reason: Reason, events: list[StepEvent]) -> None:
-        pool = self._slots.running if run in self._slots.running else self._slots.waiting
-        pool.remove(run)
+        self._slots.leave(run)
         if run.subject:
             self._faults.forget(run.subject)
         run.answer.end(reason, events)
 
     def cancel(self, request_id: str) -> None:
         """Mark a request; the next step ends it."""
-        for run in (*self._slots.running, *self._slots.waiting):
-            if run.request.id == request_id:
-                run.cancelled = True
+        self._slots.cancel(request_id)
 
     def idle(self) -> None:
         """Called by the loop while there is nothing to do: the moment of ``idle`` faults."""
@@ -320,7 +301,7 @@ class SimulatedBackend:
     @property
     def active(self) -> int:
         """Requests running or waiting."""
-        return len(self._slots.running) + len(self._slots.waiting)
+        return len(self._slots)
 
     @property
     def queued(self) -> int:

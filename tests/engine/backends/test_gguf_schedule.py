@@ -125,7 +125,7 @@ class Requests(RuleBasedStateMachine):
         before = list(self.cells.kept)
         enough = self.cells.make_room(wanted)
         gone = len(before) - len(self.cells.kept)
-        assert self.cells.kept == before[gone:]
+        assert list(self.cells.kept) == before[gone:]
         assert enough == (self.cells.used + wanted <= POOL)
         assert enough or not self.cells.kept
 
@@ -150,7 +150,7 @@ class Requests(RuleBasedStateMachine):
 
     @invariant()
     def what_is_kept_is_bounded_and_says_each_thing_once(self) -> None:
-        kept = self.cells.kept
+        kept = list(self.cells.kept)
         assert len(kept) <= KEEP
         for one in kept:
             for other in kept:
