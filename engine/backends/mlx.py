@@ -3,11 +3,10 @@
 Everything runs on the calling thread: MLX is not safe to call from several (facts, rows 49, 50).
 """
 
-import collections
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from engine.backends.mlx_batch import Batch, Drawn
 from engine.backends.mlx_piece import Pieces
 from engine.backends.mlx_ring import Ring
 from engine.backends.score import Evaluation, score
+from engine.backends.slots import Slots
 from engine.backends.template import closing
 from engine.workers.protocol import (
     Failed,
@@ -42,9 +42,6 @@ from engine.workers.protocol import (
     Started,
 )
 
-_QUEUED_S = 1.0
-"""How often a waiting request says that it waits: the parent must see that it lives."""
-
 
 @dataclass(slots=True, eq=False)
 class _Run:
@@ -57,15 +54,8 @@ class _Run:
     constraint: Constraint | None
     pieces: Pieces
     answer: Answer
-    cancelled: bool = False
-
-
-@dataclass(slots=True)
-class _Slots:
-    """Who computes, by the batch's number, and who waits, in order of arrival."""
-
-    running: dict[int, _Run] = field(default_factory=dict)
-    waiting: collections.deque[_Run] = field(default_factory=collections.deque)
+    number: int = -1
+    """The batch's, once it computes."""
 
 
 class MlxBackend:
@@ -85,12 +75,12 @@ class MlxBackend:
         self._model: mlx_model.LoadedModel | None = None
         self._batch: Batch | None = None
         self._context = 0
-        self._most = 1
-        self._slots = _Slots()
+        self._slots: Slots[_Run] = Slots()
+        self._numbered: dict[int, _Run] = {}
+        """Who computes, by the batch's number."""
         self._grammars = Grammars(self._guide)
         self._news: list[StepEvent] = []
         """What the next step tells first."""
-        self._spoke = clock()
         self._evaluation: Evaluation | None = None
         self._holes: Hollow | None = None
 
@@ -124,9 +114,11 @@ class MlxBackend:
             mlx_model.await_built(folder)
         model = mlx_model.load_folder(folder, on_progress, ring)
         self._model = model
-        self._batch = Batch(model, slots=spec.slots, clock=self._clock, ring=ring)
         self._context = min(spec.context, model.context_trained or spec.context)
-        self._most = spec.slots
+        self._batch = Batch(
+            model, slots=spec.slots, context=self._context, clock=self._clock, ring=ring
+        )
+        self._slots = Slots(spec.slots, self._clock())
         return Loaded(
             context=self._context,
             vocabulary=model.vocabulary,
@@ -184,14 +176,16 @@ class MlxBackend:
         """
         batch = self._computing
         events, self._news = self._news, []
-        self._end_cancelled(batch, events)
+        for run in self._slots.take_cancelled():
+            self._leave(batch, run)
+            self._finish(run, "cancelled", events)
         self._admit(batch)
-        self._report_waiting(events)
+        self._slots.report_waiting(self._clock(), events)
         if not self._slots.running:
             return events
         read, drawn = batch.step()
         for number, done, total in read:
-            run = self._slots.running[number]
+            run = self._numbered[number]
             share = done / total
             events.append(
                 Progress(id=run.request.id, stage="prefill", fraction=share, done=done, total=total)
@@ -200,20 +194,15 @@ class MlxBackend:
             self._advance(batch, one, events)
         return events
 
-    def _end_cancelled(self, batch: Batch, events: list[StepEvent]) -> None:
-        slots = self._slots
-        for number in [number for number, run in slots.running.items() if run.cancelled]:
-            batch.remove(number)
-            self._finish(slots.running.pop(number), "cancelled", events)
-        for run in [run for run in slots.waiting if run.cancelled]:
-            slots.waiting.remove(run)
-            self._finish(run, "cancelled", events)
+    def _leave(self, batch: Batch, run: _Run) -> None:
+        """Let a request go that the batch has not ended by itself."""
+        if run.number in self._numbered:
+            batch.remove(run.number)
 
     def _admit(self, batch: Batch) -> None:
-        slots = self._slots
-        while slots.waiting and len(slots.running) < self._most:
-            run = slots.waiting.popleft()
-            number = batch.add(
+        while (run := self._slots.first) is not None and not batch.awaits(run.prompt):
+            run = self._slots.admit()
+            run.number = batch.add(
                 run.prompt,
                 run.request.sampling,
                 run.limit,
@@ -221,24 +210,17 @@ class MlxBackend:
                 constraint=run.constraint,
                 chances=run.request.logprobs is not None,
             )
-            run.answer.cached_tokens = batch.shared(number)
-            slots.running[number] = run
-
-    def _report_waiting(self, events: list[StepEvent]) -> None:
-        now = self._clock()
-        if now - self._spoke < _QUEUED_S:
-            return
-        self._spoke = now
-        events.extend(Progress(id=run.request.id, stage="queued") for run in self._slots.waiting)
+            run.answer.cached_tokens = batch.shared(run.number)
+            self._numbered[run.number] = run
 
     def _advance(self, batch: Batch, drawn: Drawn, events: list[StepEvent]) -> None:
         number, token, reason, logits = drawn
-        run = self._slots.running[number]
+        run = self._numbered[number]
         constraint = run.constraint
         if constraint is not None and constraint.trouble:
             if reason is None:
-                batch.remove(number)
-            del self._slots.running[number]
+                self._leave(batch, run)
+            self._forget(run)
             events.append(Failed(id=run.request.id, kind="invalid", message=constraint.trouble))
             return
         over = reason == "stop"
@@ -249,19 +231,21 @@ class MlxBackend:
             run.answer.add(run.pieces.add(token), events, told)
             over = run.answer.stopped or (constraint is not None and constraint.complete)
             if over and reason is None:
-                batch.remove(number)
+                self._leave(batch, run)
         if over or reason is not None:
-            del self._slots.running[number]
             self._finish(run, "stop" if over else "length", events)
 
+    def _forget(self, run: _Run) -> None:
+        self._slots.leave(run)
+        self._numbered.pop(run.number, None)
+
     def _finish(self, run: _Run, reason: Reason, events: list[StepEvent]) -> None:
+        self._forget(run)
         run.answer.end(reason, events, rest=run.pieces.finish())
 
     def cancel(self, request_id: str) -> None:
         """Mark a request; the next step ends it. Unknown ids are ignored."""
-        for run in (*self._slots.running.values(), *self._slots.waiting):
-            if run.request.id == request_id:
-                run.cancelled = True
+        self._slots.cancel(request_id)
 
     def probe(self, question: Probe) -> Probed:
         """Answer one canary question with a cache of its own.
@@ -310,7 +294,7 @@ class MlxBackend:
     @property
     def active(self) -> int:
         """Requests running or waiting."""
-        return len(self._slots.running) + len(self._slots.waiting)
+        return len(self._slots)
 
     @property
     def queued(self) -> int:
@@ -326,7 +310,8 @@ class MlxBackend:
         if self._batch is not None:
             self._batch.close()
         self._grammars.close()
-        self._slots = _Slots()
+        self._slots = Slots()
+        self._numbered = {}
         self._batch = None
         self._model = None
         self._evaluation = None

@@ -9,11 +9,21 @@ for causal attention, with no mask of its length squared in memory.
 Importing this imports mlx-lm.
 """
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import mlx.core as mx
-from mlx_lm.models.cache import BatchKVCache, CacheList, KVCache, make_prompt_cache
+from mlx_lm.models.cache import (
+    BatchKVCache,
+    CacheList,
+    KVCache,
+    can_trim_prompt_cache,
+    make_prompt_cache,
+    trim_prompt_cache,
+)
+
+from engine.backends.mlx_prefix import Cache
 
 
 class JoiningCache(KVCache):  # type: ignore[misc]
@@ -97,3 +107,73 @@ def _joining(layer: Any) -> Any:
     if type(layer) is CacheList:
         return CacheList(*(_joining(part) for part in layer.caches))
     return layer
+
+
+def plain(model: Any) -> bool:
+    """Whether all layers keep every token of a sequence, so that any part of it can be copied."""
+    return all(_plain(layer) for layer in make_prompt_cache(model))
+
+
+def _plain(layer: Any) -> bool:
+    if type(layer) is CacheList:
+        return all(_plain(part) for part in layer.caches)
+    return type(layer) is KVCache
+
+
+class Copies:
+    """How such caches are measured, copied and cut.
+
+    An array of MLX's is changed in place only as a Python object: an assignment to a part of one
+    gives that object a new value, and nobody else's. So two caches may share memory but never an
+    array object, and a deep copy makes new ones of the same memory.
+    """
+
+    def size(self, cache: Cache) -> int:
+        """The bytes it takes."""
+        return sum(layer.nbytes for layer in cache)
+
+    def largest(self, cache: Cache, context: int) -> int:
+        """The bytes one like it takes with a whole context."""
+        return sum(_largest(layer, context) for layer in cache)
+
+    def holds(self, cache: Cache, tokens: int) -> bool:
+        """Whether it is of exactly so many tokens, as far as its layers tell."""
+        return all(
+            getattr(part, "offset", tokens) == tokens for layer in cache for part in _parts(layer)
+        )
+
+    def divisible(self, cache: Cache) -> bool:
+        """Whether it can be cut."""
+        return bool(can_trim_prompt_cache(cache))
+
+    def copy(self, cache: Cache, surplus: int) -> Cache:
+        """The same without the last ``surplus`` tokens; what is done to it changes only itself."""
+        copied: Cache = copy.deepcopy(cache)
+        if surplus:
+            trim_prompt_cache(copied, surplus)
+        for part in (part for layer in copied for part in _parts(layer)):
+            # Or its first new token would copy the surplus too.
+            if isinstance(part, KVCache) and part.keys is not None:
+                part.keys = part.keys[..., : part.offset, :]
+                part.values = part.values[..., : part.offset, :]
+        return copied
+
+    def settle(self, caches: list[Cache]) -> None:
+        """Compute their arrays, so that they hold on to nothing else."""
+        mx.eval([layer.state for cache in caches for layer in cache])
+
+
+def _parts(layer: Any) -> tuple[Any, ...]:
+    return tuple(layer.caches) if type(layer) is CacheList else (layer,)
+
+
+def _largest(layer: Any, context: int) -> int:
+    if type(layer) is CacheList:
+        return sum(_largest(part, context) for part in layer.caches)
+    keys = getattr(layer, "keys", None)
+    if not isinstance(keys, mx.array):
+        return int(layer.nbytes)  # a state, as large after one token as after a thousand
+    step = getattr(layer, "step", 1)  # tokens it grows by at once
+    whole = -(-context // step) * step
+    tokens = min(whole, getattr(layer, "max_size", whole))
+    return int(layer.nbytes / keys.shape[2] * tokens)

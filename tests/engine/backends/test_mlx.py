@@ -110,6 +110,11 @@ def run(backend: Any, *requests: Generate, cancel_after: int | None = None) -> R
     return ran
 
 
+def forget(backend: Any) -> None:
+    """Let it keep nothing of what it was asked before."""
+    backend._batch._prefixes.drop()
+
+
 def test_load_builds_then_loads_with_rising_fractions(loading: Loading) -> None:
     stages = [stage for _, stage in loading.progress]
     assert stages == sorted(stages)  # building, then loading
@@ -223,6 +228,18 @@ def test_a_chat_stops_by_itself_and_shows_no_control_token(backend: Any) -> None
     assert "yes" in ran.texts["chat"].lower()
     assert "<|" not in ran.texts["chat"]
 
+    # The next turn reads what is new, and says what it would have said without.
+    said = Message(role="assistant", content=ran.texts["chat"])
+    turn = (*turns, said, Message(role="user", content="Say: no"))
+    frame = Generate(id="chat", messages=turn, sampling=Sampling(temperature=0, max_tokens=4))
+    warm = run(backend, frame)
+    before = ran.ends["chat"].prompt_tokens + ran.ends["chat"].completion_tokens
+    assert warm.ends["chat"].cached_tokens >= before
+    forget(backend)
+    cold = run(backend, frame)
+    assert cold.ends["chat"].cached_tokens == 0
+    assert warm.texts["chat"] == cold.texts["chat"]
+
 
 def test_ignoring_the_end_runs_to_the_cap(backend: Any) -> None:
     ended = "<|im_start|>assistant\nYes.<|im_end|>"
@@ -239,8 +256,11 @@ def test_ignoring_the_end_runs_to_the_cap(backend: Any) -> None:
 
 def test_a_prompt_that_begins_alike_is_read_from_where_it_differs(backend: Any) -> None:
     start = "Here is a list of the largest cities of Europe and their countries:"
+    forget(backend)
     cold = run(backend, ask("other", "Water is wet."), ask("cold", start + " Rome,", max_tokens=4))
+    forget(backend)
     run(backend, ask("first", start + " Paris,", max_tokens=2))
+    run(backend, ask("between", "Water is wet, and so is everything in it.", max_tokens=1))
     warm = run(backend, ask("warm", start + " Rome,", max_tokens=4, repeat_penalty=1.0001))
     assert warm.prefills["warm"][0][0] > 12
     assert cold.prefills["cold"][0][0] < 12
