@@ -78,6 +78,7 @@ async def unload(app: "LmxApp", selection: Selection) -> None:
 
     model = _model(selection)
     lines = [f"{model.id} is {model.readiness}.", *_draining(selection.snapshot, model)]
+    lines += _elsewhere(selection.snapshot, model)
     if model.probation:
         lines.append(RELAPSES)
     if await ask(app, ConfirmDialog(f"Unload {model.id}?", lines, "Unload", model=model)):
@@ -94,6 +95,16 @@ def _draining(snapshot: EngineSnapshot, model: ModelView) -> list[str]:
     if len(requests) > 5:
         lines.append(f"  and {len(requests) - 5} more")
     return lines
+
+
+def _elsewhere(snapshot: EngineSnapshot, model: ModelView) -> list[str]:
+    """A line about the copies of this model on other hosts, where there are any: a row is one."""
+    others = [
+        copy.host for copy in snapshot.models if copy.family == model.family and copy is not model
+    ]
+    if not model.family or not others:
+        return []
+    return [f"Only the copy on {model.host}; {', '.join(others[:_NAMED])} keep theirs."]
 
 
 async def chat(app: "LmxApp", selection: Selection) -> None:
@@ -141,6 +152,7 @@ async def hold(app: "LmxApp", selection: Selection) -> None:
     lines = [f"{model.id} is {model.readiness}; it gets no traffic until you release it (r)."]
     if model.readiness is not Readiness.UNLOADED:
         lines += _draining(selection.snapshot, model)
+    lines += _elsewhere(selection.snapshot, model)
     if await ask(app, ConfirmDialog(f"Hold {model.id}?", lines, "Hold", model=model)):
         await app.engine.hold(model.id, actor=app.actor, expect=model.version)
 

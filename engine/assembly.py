@@ -80,7 +80,7 @@ def assemble(
     lives: Mapping[str, Lifecycle],
     retire: Callable[[str], object],
     release: Callable[[str], object],
-    preload: Callable[[str], Awaitable[None]],
+    preload: Callable[[str], Awaitable[object]],
 ) -> Rooms:
     """Open the home's files and wire everything. Blocks on the disk; run it off the loop.
 

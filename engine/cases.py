@@ -76,6 +76,37 @@ class Cases:
         self.known[key] = case
         return case
 
+    def hold(self, model_id: str, actor: str, reason: str, family: str) -> str:
+        """Put a hold on a model's id, or on every copy of its family; returns the id as kept."""
+        name = clean_line(model_id)
+        who = clean_line(actor, limit=200)
+        why = clean_line(reason) or f"held by {who}"
+        self.holds[name] = Hold(
+            model_id=name, since=self.now(), actor=who, reason=why, family=clean_line(family)
+        )
+        return name
+
+    def inherit(self, model_id: str, family: str) -> bool:
+        """Extend a hold on a whole family to a copy that has just appeared; returns whether there
+        is one."""
+        name, family = clean_line(model_id), clean_line(family)
+        of_all = next((hold for hold in self.holds.values() if hold.family == family), None)
+        if of_all is None or name in self.holds:
+            return False
+        self.holds[name] = of_all.model_copy(update={"model_id": name})
+        return True
+
+    def tell_apart(self, model_id: str) -> None:
+        """One copy is released: the holds on the others are on those alone from now on."""
+        released = self.holds.get(clean_line(model_id))
+        if released is not None and released.family:
+            self.holds = {
+                name: hold.model_copy(update={"family": ""})
+                if hold.family == released.family
+                else hold
+                for name, hold in self.holds.items()
+            }
+
     def run(self, key: Key, model_id: str, *, clean: bool) -> None:
         """Start, or go on with, the meter of a model at work."""
         self.of(key, model_id)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from engine.actions import Actions
 from engine.assembly import assemble
-from engine.caution import caution, unattended
 from engine.errors import Decision, EngineError
 from engine.face import ChatOptions, ChatTurn, Lane, LoadOptions
 from engine.fleet.fleet import Fleet
@@ -20,19 +20,17 @@ from engine.frontdesk import FrontDesk
 from engine.home.home import Home
 from engine.ledger.archive import host_name
 from engine.lives.board import Board
-from engine.lives.model import BLANK, Model, decided_on, not_ready, shutting_down
+from engine.lives.model import Model, shutting_down
 from engine.lives.preload import ACTOR as PRELOAD
 from engine.lives.roster import Roster
-from engine.lives.standing import not_quarantined
 from engine.memory import Memory, machine_memory
 from engine.overview import filled
-from engine.readiness import LIVE, Cause
 from engine.requests.chat import LiveChat
 from engine.requests.question import asked
 from engine.requests.reception import Reception, Request
 from engine.settings import Settings, load_settings
 from engine.trials.retrial import Retrial
-from engine.types import EngineSnapshot, Event, Explanation, Readiness, RegistryRow
+from engine.types import EngineSnapshot, Event, Explanation, RegistryRow
 from engine.workers.gang import GangPlacement
 from engine.workers.placement import Placement
 from engine.workers.process import LocalPlacement
@@ -92,8 +90,16 @@ class Engine:
                 await asyncio.wait({opening})
                 raise
             self._reception = Reception(self._rooms.services, self._lives, self._new_id)
-            self._fleet = Fleet(self._rooms, self._roster, self._load, self._spawn)
             self._retrial = Retrial(self._rooms.services, self, self._spawn)
+            self._actions = Actions(
+                self._rooms,
+                self._roster,
+                self._spawn,
+                asked_for=self._retrial.asked_for,
+                settle=self._settle,
+                stopping=lambda: self._stopping,
+            )
+            self._fleet = Fleet(self._rooms, self._roster, self._actions.begin, self._spawn)
             self._opened = True
             self._rooms.services.say("engine_started", f"serving {self._home.path}")
             self._rooms.inventory.judge_leftovers()
@@ -197,13 +203,6 @@ class Engine:
         model = self._rooms.dispatch.find(model_id)
         return await self._rooms.gatehouse.examine(model, asked(options))
 
-    def _find(self, model_id: str, expect: int | None = None) -> Model:
-        """The model an action is about, if it still stands where the action was decided."""
-        self._must_serve()
-        model = self._rooms.dispatch.find(model_id)
-        decided_on(model, expect)
-        return model
-
     def _must_serve(self) -> None:
         self._must_be_open()
         if self._stopping:
@@ -223,61 +222,17 @@ class Engine:
         actor: str,
         expect: int | None = None,
         wait: bool = False,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Admit and start loading; joining a load under way and loading what runs succeed."""
-        options = asked(options)
-        row = self._find(model_id, expect)
-        rows: tuple[Model, ...] = (row,)
-        if expect is None:
-            rows = await self._rooms.dispatch.rows(model_id, options, actor=actor)
-        self._fleet.settle(row.family)
-        first, *others = rows
-        await self._load(first, options, actor, expect)
-        for other in others:
-            with suppress(EngineError):  # the refusal is on its row; the first copy serves
-                await self._load(other, options, actor)
-        if wait:
-            await asyncio.gather(*(self._roster.settled(row) for row in rows))
+        self._must_serve()
+        return await self._actions.load(model_id, asked(options), actor, expect, wait=wait)
 
-    async def _load(
-        self, model: Model, options: LoadOptions, actor: str, expect: int | None = None
-    ) -> None:
-        """Admit one row and start loading it, where it is not live already."""
-        self._retrial.asked_for(model.id, actor)
-        async with model.lock:
-            decided_on(model, expect)
-            await self._roster.clear(model)
-            if model.readiness not in LIVE:
-                if options.unattended and (why := caution(model, self._rooms.services)):
-                    raise EngineError(unattended(model, why))
-                self._roster.begin(
-                    await self._rooms.intake.admit(model, options, actor, lambda: self._stopping)
-                )
-
-    async def unload(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
-        """Drain and end the worker. Unloading what is unloaded changes nothing. By its plain id,
-        without ``expect``, every live copy of a model is unloaded."""
-        row = self._find(model_id, expect)
-        self._fleet.settle(row.family)
-        copies = self._rooms.services.copies.of(model_id) if expect is None else ()
-        rows = [copy for copy in copies if copy.id in self._lives] or [row]
-        await asyncio.gather(*(self._unload(model, actor) for model in rows))
-
-    async def _retire(self, model_id: str) -> None:
-        """Unload one copy that nobody asks any more."""
-        if (model := self._rooms.services.board.models.get(model_id)) is not None:
-            await self._unload(model, "idle timeout")
-
-    async def _unload(self, model: Model, actor: str) -> None:
-        async with model.lock:  # an admission under way comes to its end first
-            life = self._lives.get(model.id)
-        if life is not None:
-            self._rooms.services.say("unload_begun", "draining", model_id=model.id, actor=actor)
-            await life.unload(actor)
-        elif model.view.refusal is not None:
-            model.change(refusal=None)
-            if model.readiness is Readiness.UNLOADED:
-                model.change(reason="")
+    async def unload(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
+        """Drain and end the worker. Unloading what is unloaded changes nothing."""
+        self._must_serve()
+        return await self._actions.unload(model_id, actor, expect)
 
     async def release(
         self,
@@ -287,54 +242,25 @@ class Engine:
         expect: int | None = None,
         early: bool = False,
         allow_unsupported_runtime: bool = False,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Let a quarantined model try again: gate, load, canary, probation."""
-        model = self._find(model_id, expect)
-        async with model.lock:
-            decided_on(model, expect)
-            await self._roster.clear(model)
-            if model.readiness is not Readiness.QUARANTINED:
-                raise EngineError(not_quarantined(model))
-            decision = self._rooms.services.quarantine.release_check(model.key, model_id, early)
-            if decision is not None:
-                raise EngineError(decision)
-            options = LoadOptions(allow_unsupported_runtime=allow_unsupported_runtime)
-            self._roster.begin(
-                await self._rooms.intake.admit(
-                    model, options, actor, lambda: self._stopping, release=True, early=early
-                )
-            )
+        self._must_serve()
+        options = LoadOptions(allow_unsupported_runtime=allow_unsupported_runtime)
+        return await self._actions.release(model_id, options, actor, expect, early=early)
 
-    async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+    async def hold(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
         """Quarantine by hand, until released."""
-        model = self._find(model_id, expect)
-        # A hold on record is carried through, whether or not who asked still listens.
-        await asyncio.shield(self._spawn(self._hold(model, actor, expect)))
+        self._must_serve()
+        return await self._actions.hold(model_id, actor, expect)
 
-    async def _hold(self, model: Model, actor: str, expect: int | None) -> None:
-        services = self._rooms.services
-        async with model.lock:
-            decided_on(model, expect)
-            if not model.fingerprint:
-                quarters = services.hosts.of(model).quarters
-                model.fingerprint = await quarters.fingerprint(model.entry)
-            await asyncio.to_thread(services.quarantine.hold, model.id, actor=actor)
-            services.say("model_held", "held", model_id=model.id, actor=actor, level="warn")
-            life = self._lives.get(model.id)
-            if life is None and model.readiness is not Readiness.QUARANTINED:
-                why = f"held by {actor}"
-                model.move(Readiness.QUARANTINED, Cause.HELD, actor, **BLANK, reason=why)
-        if life is not None:
-            await life.hold(actor)
-
-    async def canary(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+    async def canary(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
         """Run the canary again on a routable model, in service."""
-        model = self._find(model_id, expect)
-        life = self._lives.get(model_id)
-        if life is None:
-            raise EngineError(not_ready(model.view))
-        # Its verdict counts, whether or not who asked still listens.
-        await asyncio.shield(self._spawn(life.prove_again(actor)))
+        self._must_serve()
+        return await self._actions.canary(model_id, actor, expect)
 
     async def prove_outdated(self, model_ids: Sequence[str], *, actor: str) -> None:
         """Prove the models of an older version again, in the background."""
@@ -386,9 +312,21 @@ class Engine:
 
     # -- lives ---------------------------------------------------------------------------------
 
+    def _row(self, model_id: str) -> Model | None:
+        return self._board.models.get(model_id)
+
+    async def _retire(self, model_id: str) -> None:
+        """Unload one copy that nobody asks any more."""
+        if (row := self._row(model_id)) is not None:
+            await self._actions.end(row, "idle timeout")
+
     async def _release_by_itself(self, model_id: str) -> None:
-        with suppress(EngineError):  # the refusal is on the row and in the log
-            await self.release(model_id, actor="auto_release")
+        if (row := self._row(model_id)) is not None:
+            with suppress(EngineError):  # the refusal is on the row and in the log
+                await self.release(model_id, actor="auto_release", expect=row.view.version)
+
+    def _settle(self, family: str) -> None:
+        self._fleet.settle(family)
 
     def _rest(self, model: Model) -> None:
         self._rooms.inventory.rest(model)

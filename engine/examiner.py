@@ -66,7 +66,7 @@ class Examiner:
     def context(self, entry: CatalogEntry, options: LoadOptions) -> int:
         """The context length of a load, in tokens: asked for, set for the model, or the default
         where the model was trained for as much."""
-        model = self._settings.model.get(entry.id)
+        model = self._settings.model.get(entry.plain)
         if chosen := options.context or (model.context if model else None):
             return chosen
         return min(self._settings.context, entry.context_trained or self._settings.context)
@@ -117,7 +117,7 @@ class Examiner:
 
     def _settled(self, entry: CatalogEntry, options: LoadOptions) -> LoadOptions:
         """The options with what the model's settings say where the load says nothing."""
-        model = self._settings.model.get(entry.id)
+        model = self._settings.model.get(entry.plain)
         if model is None:
             return options
         return replace(

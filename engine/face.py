@@ -188,6 +188,10 @@ class Desk(Protocol):
         """Events with a sequence above ``after`` from the log's files, oldest first; it blocks."""
         ...
 
+    def copies(self, name: str) -> tuple[str, ...]:
+        """The ids of the rows a name means, the one that would answer a request first."""
+        ...
+
     async def probe(self, model_id: str, options: LoadOptions) -> tuple[Explanation, ...]:
         """Try every runtime that could run a model in a child, and ask the gate about each."""
         ...
@@ -210,7 +214,9 @@ class EngineFace(Protocol):
     """Everything a console may ask of an engine, whether it lives in this process or in another.
 
     ``actor`` is who asks (``user@ssh-client``). ``expect`` is the ``ModelView.version`` the action
-    was decided on; if the model has moved since, the action is refused with ``conflict``.
+    was decided on; if the model has moved since, the action is refused with ``conflict``. With it
+    an action is about that row alone; without it, the plain id of a model means all of its copies
+    on several hosts, and ``id@HOST`` one. Actions return the ids of the rows they were done to.
     Every refusal is an EngineError with its Decision.
     """
 
@@ -243,14 +249,16 @@ class EngineFace(Protocol):
         actor: str,
         expect: int | None = None,
         wait: bool = False,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Admit and start loading; with ``wait`` return only once it is routable.
 
         Raises EngineError: refused at the gate or, with ``wait``, failed on the way.
         """
         ...
 
-    async def unload(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+    async def unload(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
         """Drain and end the worker."""
         ...
 
@@ -262,15 +270,19 @@ class EngineFace(Protocol):
         expect: int | None = None,
         early: bool = False,
         allow_unsupported_runtime: bool = False,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Let a quarantined model try again: gate, load, canary, probation."""
         ...
 
-    async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+    async def hold(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
         """Quarantine by hand, until released."""
         ...
 
-    async def canary(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+    async def canary(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
         """Run the canary again on a routable model, in service."""
         ...
 

@@ -71,8 +71,15 @@ class FrontDesk:
     def performance(self, model_id: str) -> PerformanceView:
         """What a model has done since the engine started. Raises EngineError: no such model."""
         rooms = self._open()
-        rooms.dispatch.find(model_id)
-        return rooms.services.performance.view(model_id)
+        return rooms.services.performance.view(rooms.dispatch.find(model_id).id)
+
+    def copies(self, name: str) -> tuple[str, ...]:
+        """The ids of the rows a name means, the one that would answer a request first."""
+        copies = self._open().services.copies
+        if name not in copies:
+            return ()
+        first = copies.answering(name)
+        return (first.id, *(copy.id for copy in copies.of(name) if copy is not first))
 
     def archive(self) -> Archive:
         """The registry, to be asked and merged with another host's; its methods block."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from engine import strikes
 from engine.cases import Cases
 from engine.errors import Code, Decision, refuse
-from engine.home.statefile import Case, Hold, Sentence, StateFile
+from engine.home.statefile import Case, Sentence, StateFile
 from engine.ledger.record import bounded, read_evidence
 from engine.registry import Registry
 from engine.settings import Quarantining
@@ -21,8 +21,6 @@ from engine.text import clean_line
 from engine.types import Backend, Evidence, Key, QuarantineView, Readiness
 
 _RUNNING = frozenset({Readiness.LOADING, Readiness.CANARY_PENDING, Readiness.ROUTABLE})
-_SUSPECT = 3
-"""So many models struck down on one backend version, and it is the backend."""
 
 
 @dataclass(slots=True)
@@ -133,19 +131,24 @@ class Quarantine:
         """Have strikes and failed canaries on disk; waits for it."""
         self._cases.flush()
 
-    def hold(self, model_id: str, *, actor: str, reason: str = "") -> None:
-        """Quarantine a model by hand, whatever its content or backend, until it is released."""
+    def hold(self, model_id: str, *, actor: str, reason: str = "", family: str = "") -> None:
+        """Quarantine a model by hand, whatever its content or backend, until it is released.
+
+        Args:
+            family: Set where every copy of it is held, wherever one appears.
+        """
         with self._mutex:
-            name = clean_line(model_id)
-            who = clean_line(actor, limit=200)
-            why = clean_line(reason) or f"held by {who}"
-            self._cases.holds[name] = Hold(
-                model_id=name, since=self._cases.now(), actor=who, reason=why
-            )
+            name = self._cases.hold(model_id, actor, reason, family)
             for key, probation in list(self._probations.items()):
                 if probation.model_id == name:
                     del self._probations[key]
             self._cases.save()
+
+    def inherit(self, model_id: str, family: str) -> None:
+        """A copy has appeared: it is held where every copy of its family is."""
+        with self._mutex:
+            if self._cases.inherit(model_id, family):
+                self._cases.save(durable=False)
 
     def decision(self, key: Key | None, model_id: str) -> Decision | None:
         """Why this model may not run, or None when it may.
@@ -216,6 +219,7 @@ class Quarantine:
             case = strikes.forgiven(self._cases.of(key, model_id))
             self._cases.known[key] = case.model_copy(update={"clean_s": 0.0})
             self._probations[key] = _Probation(clean_line(model_id))
+            self._cases.tell_apart(model_id)
 
     def on_probation(self, key: Key) -> bool:
         """Whether this content is running on a release that has not proved itself yet."""
@@ -361,17 +365,8 @@ class Quarantine:
 
     def suspects(self) -> dict[tuple[Backend, str], tuple[str, ...]]:
         """Backend versions on which three different contents were struck down, and the models."""
-        struck_down: dict[tuple[Backend, str], dict[str, str]] = {}
         with self._mutex:
-            for case in self._cases.known.values():
-                if case.sentence is not None and case.sentence.kind == "strikes":
-                    models = struck_down.setdefault((case.backend, case.backend_version), {})
-                    models[case.fingerprint] = case.model_id
-        return {
-            version: tuple(sorted(set(models.values())))
-            for version, models in struck_down.items()
-            if len(models) >= _SUSPECT
-        }
+            return strikes.suspects(self._cases.known.values())
 
     def rebuild(self, registry: Registry) -> tuple[str, ...]:
         """Take quarantines from the registry's verdicts when ``StateFile.lost``.

@@ -4,11 +4,15 @@ Times named ``ran_s`` and ``clean_s`` are durations the model was at work, not t
 neither an unload nor a restart nor a jump of the clock clears anything.
 """
 
+from collections.abc import Iterable
+
 from engine.home.statefile import Case, Kind, Sentence, Strike
 from engine.settings import Quarantining
-from engine.types import Evidence
+from engine.types import Backend, Evidence
 
 _PHASES = ("loading", "canary_pending", "routable")
+_SUSPECT = 3
+"""So many models struck down on one backend version, and it is the backend."""
 
 
 def standing(case: Case) -> int:
@@ -93,3 +97,17 @@ def _severity(evidence: Evidence) -> tuple[int, int, bool]:
     """What it took along counts most, then how far the model had come, then a native crash."""
     phase = _PHASES.index(evidence.phase) if evidence.phase in _PHASES else -1
     return len(evidence.requests), phase, evidence.signal is not None
+
+
+def suspects(cases: Iterable[Case]) -> dict[tuple[Backend, str], tuple[str, ...]]:
+    """Backend versions on which three different contents were struck down, and the models."""
+    struck_down: dict[tuple[Backend, str], dict[str, str]] = {}
+    for case in cases:
+        if case.sentence is not None and case.sentence.kind == "strikes":
+            models = struck_down.setdefault((case.backend, case.backend_version), {})
+            models[case.fingerprint] = case.model_id
+    return {
+        version: tuple(sorted(set(models.values())))
+        for version, models in struck_down.items()
+        if len(models) >= _SUSPECT
+    }

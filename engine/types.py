@@ -280,6 +280,8 @@ class ModelView:
     transitions: tuple[Transition, ...] = ()
     host: str = ""
     """Where its files are and its worker runs."""
+    family: str = ""
+    """The id that means it and its copies on other hosts together; requests may ask for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,4 +57,6 @@ def _act(options: argparse.Namespace) -> int:
         body["wait"] = False
     answer = find_engine(options.url).post(f"/admin/models/{options.command}", body)
     state = answer["readiness"]["state"]
-    return client.done(answer, f"{answer['model_id']} is {state}", as_json=options.json)
+    names = ", ".join(answer.get("touched") or (answer["model_id"],))
+    verb = "are" if len(answer.get("touched", ())) > 1 else "is"
+    return client.done(answer, f"{names} {verb} {state}", as_json=options.json)

@@ -50,10 +50,11 @@ def prove(
             continue
         body = {"model_id": name, "load": True} | ({"runtime": options.on} if options.on else {})
         try:
-            row = dict(engine.post("/admin/models/canary", body)["trial"])
+            rows = engine.post("/admin/models/canary", body)["trials"]
         except Refused as refused:
             said = refused.error
             yield Trial(name, Outcome.NEVER_TRIED, reason=said["message"], code=str(said["code"]))
             continue
-        row["outcome"] = Outcome(row["outcome"])
-        yield Trial(row.pop("model"), **row)
+        for row in rows:  # of a model with copies on several hosts, one for each that is loaded
+            row["outcome"] = Outcome(row["outcome"])
+            yield Trial(row.pop("model"), **row)

@@ -30,3 +30,10 @@ class CatalogEntry:
     """``backend_version`` of a simulated model, else empty."""
     build_from: Path | None = None
     """Set while the model must be built first: the MLX starter's GGUF."""
+    own_id: str = ""
+    """The id its host's own scan gave it, where the engine calls it otherwise."""
+
+    @property
+    def plain(self) -> str:
+        """The id its host gives it, which is what settings speak of."""
+        return self.own_id or self.id

@@ -29,7 +29,7 @@ class DistantQuarters:
         self._limits: dict[Runtime, int | None] = {}
 
     def _there(self, entry: CatalogEntry) -> CatalogEntry:
-        return replace(entry, id=entry.id.removesuffix(f"@{self._link.name}"))
+        return replace(entry, id=entry.plain, own_id="")
 
     async def scan(self) -> Catalog:
         """Find every model there; its runtimes are looked at again first."""

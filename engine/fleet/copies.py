@@ -1,14 +1,16 @@
 """The copies of a model: the same content on several hosts, each a row of its own.
 
-The plain id belongs to the copy on the engine's own host, or on the first host that has it; a
-further one is ``id@HOST``. The plain id also means all of them together.
+The plain id belongs to the copy on the engine's own host, whichever host joins first; every other
+one is ``id@HOST``. The plain id also means all of them together.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from engine.catalog.entry import CatalogEntry
 from engine.lives.board import Board
 from engine.lives.model import Model
+from engine.machine import Place
 from engine.readiness import LIVE
 from engine.types import HostState, Readiness
 
@@ -23,49 +25,63 @@ class Copies:
     def __init__(self, board: Board, state: Callable[[str], HostState]) -> None:
         self._board = board
         self._state = state
-        self._families: dict[str, list[Model]] = {}
-        self._holders: dict[str, str] = {}
+        self._called: dict[str, list[Model]] = defaultdict(list)
+        self._families: dict[str, tuple[Model, ...]] = {}
 
-    def id_for(self, entry: CatalogEntry, host: str) -> tuple[str, str]:
-        """The id of a host's model, and the family it belongs to.
-
-        Models of one name are copies when header and size say so; others only share the name.
-        """
-        plain = entry.id
-        there = self._board.models.get(f"{plain}@{host}")
-        if there is not None and there.place.host == host:
-            return there.id, there.family
-        first = next(iter(self._families.get(plain, ())), None)
-        holder = self._holders.get(plain)
-        if holder is None or holder == host:
-            self._holders[plain] = host
-            return plain, plain
-        model_id = f"{plain}@{host}"
-        return model_id, plain if first is None or _alike(first.entry, entry) else model_id
+    def id_for(self, plain: str, place: Place) -> str:
+        """The id of a host's model that is called ``plain`` there."""
+        model_id = f"{plain}@{place.host}" if place.away else plain
+        # A folder may be called what another host's copy of a model is.
+        while (row := self._board.models.get(model_id)) and row.place.host != place.host:
+            model_id += f"@{place.host}"
+        return model_id
 
     def add(self, model: Model) -> None:
         """A row was put on the board."""
-        self._families.setdefault(model.family, []).append(model)
-        self._families[model.family].sort(key=lambda copy: (copy.id != copy.family, copy.id))
+        self._called[model.entry.plain].append(model)
+        self.regroup(model.entry.plain)
 
     def remove(self, model: Model) -> None:
         """A row was taken off the board."""
-        family = self._families[model.family]
-        family.remove(model)
-        if not family:
-            del self._families[model.family]
-        if self._holders.get(model.id) == model.place.host:
-            del self._holders[model.id]
+        self._called[model.entry.plain].remove(model)
+        self.regroup(model.entry.plain)
+
+    def regroup(self, plain: str) -> None:
+        """Say which of the models called so are copies of one: header and size must be alike.
+
+        The measure is the one on the engine's own host; without it what serves under the name
+        already, else the first host's by name, so that the order of joining makes no difference.
+        A model of another content stands for itself.
+        """
+        if not (rows := self._called[plain]):
+            del self._called[plain]
+            self._families.pop(plain, None)
+            return
+
+        def foremost(row: Model) -> tuple[bool, bool, str]:
+            serves = row.family == plain and row.readiness in LIVE
+            return row.place.away, not serves, row.id
+
+        measure = min(rows, key=foremost)
+        for row in rows:
+            family = plain if alike(row.entry, measure.entry) else row.id
+            if row.family != family:  # making a view costs more than the look
+                row.change(family=family)
+        copies = [row for row in rows if row.family == plain]
+        self._families[plain] = tuple(sorted(copies, key=lambda row: (row.place.away, row.id)))
 
     def of(self, name: str) -> tuple[Model, ...]:
-        """The copies a name means: all of a family, or the one row that bears this id."""
+        """The copies a name means: all of a family, the row that bears this id, or the copy on the
+        engine's own host where that is named as the others are."""
         if (family := self._families.get(name)) is not None:
-            return tuple(family)
-        model = self._board.models.get(name)
-        return (model,) if model is not None else ()
+            return family
+        if (model := self._board.models.get(name)) is not None:
+            return (model,)
+        plain, _, host = name.rpartition("@")
+        return tuple(row for row in self._called.get(plain, ()) if row.place.host == host)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._families or name in self._board.models
+        return bool(self.of(name))
 
     def named(self, last: str) -> tuple[str, ...]:
         """The families whose last part this is, and of which a copy is routable."""
@@ -88,10 +104,15 @@ class Copies:
             return min(same, key=lambda copy: (self._shaky(copy), copy.view.requests))
         if not copies:
             raise KeyError(name)
-        return max(copies, key=lambda copy: (copy.readiness in LIVE, copy.view.version))
+        return max(copies, key=_how_far)
 
     def _shaky(self, copy: Model) -> bool:
         return self._state(copy.place.host) is not HostState.OK
+
+
+def _how_far(copy: Model) -> tuple[bool, bool, int]:
+    quarantined = copy.readiness is Readiness.QUARANTINED
+    return copy.readiness in LIVE, not quarantined, copy.view.version
 
 
 def routable(copy: Model) -> bool:
@@ -99,7 +120,9 @@ def routable(copy: Model) -> bool:
     return copy.readiness is Readiness.ROUTABLE and not copy.view.draining
 
 
-def _alike(one: CatalogEntry, other: CatalogEntry) -> bool:
+def alike(one: CatalogEntry, other: CatalogEntry) -> bool:
+    """Whether header and size say that two models are the same."""
+
     def looks(entry: CatalogEntry) -> tuple[object, ...]:
         return entry.backend, entry.weight_bytes, entry.architecture, entry.quantisation
 

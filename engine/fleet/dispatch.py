@@ -45,7 +45,7 @@ class Dispatch:
 
     def wanted(self, model: Model, options: LoadOptions) -> int:
         """How many copies a load of the whole family is to have live."""
-        own = self._services.settings.model.get(model.family)
+        own = self._services.settings.model.get(model.entry.plain)
         return options.replicas or (own.replicas if own else 1)
 
     async def rows(self, name: str, options: LoadOptions, *, actor: str) -> tuple[Model, ...]:

@@ -53,7 +53,7 @@ class Runtimes:
         Args:
             name: The one asked for; None means the model's settings, then the backend's default.
         """
-        model = self._settings.model.get(entry.id)
+        model = self._settings.model.get(entry.plain)
         wanted = name or (model.runtime if model else None) or self._default(entry.backend)
         runtime = self._found.get((wanted, entry.backend))
         if runtime is None:

@@ -89,6 +89,8 @@ class Hold(_Part):
     since: float
     actor: str
     reason: str
+    family: str = Field(default="", exclude_if=_empty)
+    """Whose every copy is held, those on hosts that are not there yet included."""
 
 
 class Intent(_Part):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fastapi import APIRouter, Request, Response
 
 from engine.errors import Code, Decision, EngineError, refuse
+from engine.face import LoadOptions
 from engine.http.admin_schemas import (
     AdminActionResponse,
     AdminAvailableModels,
@@ -28,7 +29,7 @@ from engine.http.admin_schemas import (
 from engine.http.caller import actor_of
 from engine.http.house import House
 from engine.text import clean_line
-from engine.trials.trial import Trials
+from engine.trials.trial import Trial, Trials
 from engine.types import Backend, ModelView, Readiness
 
 ACCEPTED = 202
@@ -70,16 +71,14 @@ def router(house: House) -> APIRouter:
         worker dies or does not come to an end.
         """
         _check_backend(viewed(house, body.model_id), body.backend)
-        await engine.load(
+        touched = await engine.load(
             body.model_id,
             body.options(),
             actor=actor_of(request),
             expect=body.expect,
             wait=body.wait,
         )
-        # Of a model that several hosts have, a copy elsewhere may have been taken.
-        taken = engine.resolve(body.model_id)
-        return _answer(house, taken, response, accepted=not body.wait)
+        return _answer(house, body.model_id, touched, response, accepted=not body.wait)
 
     @rooms.post("/unload")
     async def unload(
@@ -95,7 +94,7 @@ def router(house: House) -> APIRouter:
     ) -> AdminActionResponse:
         """Let a quarantined model try again: gate, load, canary, probation."""
         actor = actor_of(request)
-        await engine.release(
+        touched = await engine.release(
             body.model_id,
             actor=actor,
             expect=body.expect,
@@ -103,8 +102,8 @@ def router(house: House) -> APIRouter:
             allow_unsupported_runtime=body.allow_unsupported_runtime,
         )
         if body.wait:  # what is loading is joined
-            await engine.load(body.model_id, actor=actor, wait=True)
-        return _answer(house, body.model_id, response, accepted=not body.wait)
+            await engine.load(body.model_id, LoadOptions(replicas=1), actor=actor, wait=True)
+        return _answer(house, body.model_id, touched, response, accepted=not body.wait)
 
     @rooms.post("/hold")
     async def hold(body: ModelAction, request: Request, response: Response) -> AdminActionResponse:
@@ -124,11 +123,14 @@ def router(house: House) -> APIRouter:
             return await _trial(house, body, actor)
         if body.runtime is not None:
             raise EngineError(_only_with_load())
-        await engine.canary(body.model_id, actor=actor, expect=body.expect)
-        view = viewed(house, body.model_id)
-        if view.readiness is not Readiness.ROUTABLE:
-            raise EngineError(_not_proved(view))
-        return AdminCanaryResponse(model_id=view.id, passed=True, canary=view.canary)
+        touched = await engine.canary(body.model_id, actor=actor, expect=body.expect)
+        views = [viewed(house, model_id) for model_id in touched or (body.model_id,)]
+        for view in views:
+            if view.readiness is not Readiness.ROUTABLE:
+                raise EngineError(_not_proved(view))
+        return AdminCanaryResponse(
+            model_id=views[0].id, passed=True, canary=views[0].canary, touched=touched
+        )
 
     @rooms.post("/explain")
     async def explain(body: ExplainRequest) -> AdminExplanation:
@@ -180,23 +182,30 @@ def detail_router(house: House) -> APIRouter:
 
 
 async def _done(
-    house: House, model_id: str, work: Awaitable[None], response: Response
+    house: House, name: str, work: Awaitable[tuple[str, ...]], response: Response
 ) -> AdminActionResponse:
-    await work
-    return _answer(house, model_id, response, accepted=False)
+    return _answer(house, name, await work, response, accepted=False)
 
 
 def _answer(
-    house: House, model_id: str, response: Response, *, accepted: bool
+    house: House, name: str, touched: tuple[str, ...], response: Response, *, accepted: bool
 ) -> AdminActionResponse:
-    detail = AdminModelDetail.of(viewed(house, model_id))
+    """What an action came to.
+
+    Args:
+        name: What it was asked of.
+        touched: The rows it was done to; the first of them is shown.
+    """
+    detail = AdminModelDetail.of(viewed(house, touched[0] if touched else name))
     if accepted and detail.readiness.state is not Readiness.ROUTABLE:
         response.status_code = ACCEPTED
-    return AdminActionResponse(model_id=detail.id, readiness=detail.readiness, model=detail)
+    return AdminActionResponse(
+        model_id=detail.id, readiness=detail.readiness, model=detail, touched=touched
+    )
 
 
 def viewed(house: House, name: str, *, paths: bool = False) -> ModelView:
-    """The model of this id.
+    """The model of this id; of one with copies on other hosts only, that which would answer.
 
     Args:
         paths: A path serves too, if the catalog has it: it is compared, and opens nothing.
@@ -207,6 +216,10 @@ def viewed(house: House, name: str, *, paths: bool = False) -> ModelView:
     models = house.engine.snapshot().models
     for view in models:
         if view.id == name or (paths and view.path == name):
+            return view
+    foremost = house.engine.desk.copies(name)[:1]
+    for view in models:
+        if view.id in foremost:
             return view
     raise EngineError(
         refuse(
@@ -271,6 +284,8 @@ async def _trial(house: House, body: CanaryRequest, actor: str) -> AdminCanaryRe
                 remedy="look at it again, then decide",
             )
         )
+    copies = house.engine.desk.copies(body.model_id) if body.expect is None else ()
+    loaded = [name for name in copies if viewed(house, name).readiness is Readiness.ROUTABLE]
     archive = await asyncio.to_thread(house.engine.desk.archive)
     trials = Trials(
         house.engine,
@@ -279,14 +294,20 @@ async def _trial(house: House, body: CanaryRequest, actor: str) -> AdminCanaryRe
         runtime=body.runtime,
         slower_factor=house.settings.canary.slower_factor,
     )
-    trial = await trials.prove(body.model_id)
-    view = viewed(house, body.model_id)
+    told = [await trials.prove(name) for name in loaded or (view.id,)]
+    view = viewed(house, told[0].model_id)
+    return AdminCanaryResponse(
+        model_id=view.id,
+        passed=all(trial.outcome == "passed" for trial in told),
+        canary=view.canary,
+        touched=tuple(trial.model_id for trial in told),
+        trial=_told(told[0]),
+        trials=tuple(map(_told, told)),
+    )
+
+
+def _told(trial: Trial) -> AdminTrial:
     row = {"model": trial.model_id} | {
         name: getattr(trial, name) for name in AdminTrial.model_fields if name != "model"
     }
-    return AdminCanaryResponse(
-        model_id=view.id,
-        passed=trial.outcome == "passed",
-        canary=view.canary,
-        trial=AdminTrial.model_validate(row),
-    )
+    return AdminTrial.model_validate(row)

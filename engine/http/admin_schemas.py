@@ -30,9 +30,12 @@ class Asked(BaseModel):
 
 
 class ModelAction(Asked):
-    """An action on one model."""
+    """An action on a model."""
 
-    model_id: ModelId
+    model_id: ModelId = Field(
+        description="An id. In a cluster the plain id means every copy of the model, and `ID@HOST` "
+        "the one on that host; with `expect` it is always one."
+    )
     expect: int | None = Field(
         None,
         description="The `version` of the model the action was decided on; if it has moved since, "
@@ -40,7 +43,7 @@ class ModelAction(Asked):
     )
 
 
-RANKS = "Processes of this machine to split an MLX model among."
+RANKS = "Processes to split an MLX model among."
 
 
 class LoadRequest(ModelAction):
@@ -183,6 +186,8 @@ class AdminModelDetail(BaseModel):
     chat: bool
     tool_format: str
     pid: int | None
+    host: str
+    family: str
     transitions: tuple[Transition, ...]
 
     @classmethod
@@ -213,6 +218,10 @@ class AdminActionResponse(BaseModel):
     model_id: str
     readiness: AdminReadiness
     model: AdminModelDetail
+    touched: tuple[str, ...] = Field(
+        description="The rows it was done to: several where a model has copies on several hosts, "
+        "none where there was nothing to do."
+    )
 
 
 class AdminTrial(BaseModel):
@@ -238,7 +247,10 @@ class AdminCanaryResponse(BaseModel):
     model_id: str
     passed: bool
     canary: CanaryView | None
+    touched: tuple[str, ...] = Field(description="Every copy that was proved.")
     trial: AdminTrial | None = None
+    trials: tuple[AdminTrial, ...] = ()
+    """With ``load``, one for each copy."""
 
 
 class AdminModelPerformanceResponse(BaseModel):

@@ -84,7 +84,7 @@ class Intake:
             reason="",
         )
         self._tell(model, options, explanation, actor, release=release, early=early)
-        keep_alive = services.settings.model.get(model.family)
+        keep_alive = services.settings.model.get(entry.plain)
         stated = keep_alive.keep_alive if keep_alive else None
         mission = Mission(
             actor=actor,

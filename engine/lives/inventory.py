@@ -9,6 +9,7 @@ from pathlib import Path
 from engine.catalog.entry import CatalogEntry
 from engine.catalog.scan import Catalog
 from engine.errors import EngineError
+from engine.fleet.copies import alike
 from engine.fleet.host import Host
 from engine.lives.model import Model
 from engine.readiness import LIVE
@@ -65,7 +66,7 @@ class Inventory:
         """Look at the disks again; what is live keeps its row."""
         services = self._services
         hosts = tuple(host for host in services.hosts if host.state is not HostState.LOST)
-        # All at once; taken in one by one, the own host first, which decides who has plain ids.
+        # All at once; taken in one by one, the own host first.
         scans = [asyncio.ensure_future(host.quarters.scan()) for host in hosts]
         await asyncio.wait(scans)
         for host, scanned in zip(hosts, scans, strict=True):
@@ -100,8 +101,10 @@ class Inventory:
     def _row(self, host: Host, entry: CatalogEntry) -> Model:
         services = self._services
         models, runtime = services.board.models, host.quarters.runtimes.choose(entry)
-        model_id, family = services.copies.id_for(entry, host.name)
-        entry = replace(entry, id=model_id)
+        plain = entry.id
+        model_id = services.copies.id_for(plain, host.place)
+        if model_id != plain:
+            entry = replace(entry, id=model_id, own_id=plain)
         model = models.get(model_id)
         if model is None:
             model = models[model_id] = Model(
@@ -112,12 +115,16 @@ class Inventory:
                 strike_limit=services.settings.quarantining.strikes,
                 on_move=self._on_move,
                 place=host.place,
-                family=family,
+                family=plain,
             )
             services.copies.add(model)
+            services.quarantine.inherit(model_id, model.family)
         elif _at_rest(model):
             model.place = host.place
+            before = model.entry
             model.replace_entry(entry, runtime)
+            if not alike(before, entry):
+                services.copies.regroup(plain)
         return model
 
     async def _recall(self) -> None:

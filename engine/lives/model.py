@@ -58,7 +58,6 @@ class Model:
         """
         self.entry = entry
         self.runtime = runtime
-        self.family = family
         self.place = place
         """Its host; a model never moves, its copy on another host is a model of its own."""
         self.lock = asyncio.Lock()
@@ -80,6 +79,7 @@ class Model:
             weight_bytes=entry.weight_bytes,
             strike_limit=strike_limit,
             host=place.host,
+            family=family,
         )
         self.replace_entry(entry, runtime)
 
@@ -87,6 +87,11 @@ class Model:
     def id(self) -> str:
         """The model's id."""
         return self.entry.id
+
+    @property
+    def family(self) -> str:
+        """The id that means it and its copies on other hosts together."""
+        return self._view.family
 
     @property
     def readiness(self) -> Readiness:

@@ -15,7 +15,7 @@ ACTOR = "preload"
 class Preload:
     """Loads the models whose settings say ``preload``, in the order of the settings."""
 
-    def __init__(self, services: Services, load: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(self, services: Services, load: Callable[[str], Awaitable[object]]) -> None:
         """Args:
         load: Loads a model through gate and canary; returns once it is routable.
         """

@@ -114,7 +114,7 @@ class Upkeep:
             probation=services.quarantine.on_probation(model.key),
         )
         keep_alive = life.mission.keep_alive_s
-        own = services.settings.model.get(model.family)
+        own = services.settings.model.get(model.entry.plain)
         if keep_alive and life.traffic.idle_s > keep_alive and not (own and own.pin):
             self._retire(model.id)
 

@@ -135,13 +135,21 @@ class RemoteEngine:
         actor: str,  # noqa: ARG002 - the link says who acts
         expect: int | None = None,
         wait: bool = False,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Admit and start loading there."""
-        await self._act("load", told_of(model_id, options) | {"expect": expect, "wait": wait})
+        return await self._act(
+            "load", told_of(model_id, options) | {"expect": expect, "wait": wait}
+        )
 
-    async def unload(self, model_id: str, *, actor: str, expect: int | None = None) -> None:  # noqa: ARG002
+    async def unload(
+        self,
+        model_id: str,
+        *,
+        actor: str,  # noqa: ARG002
+        expect: int | None = None,
+    ) -> tuple[str, ...]:
         """Drain and end the worker."""
-        await self._act("unload", {"model_id": model_id, "expect": expect})
+        return await self._act("unload", {"model_id": model_id, "expect": expect})
 
     async def release(
         self,
@@ -151,24 +159,37 @@ class RemoteEngine:
         expect: int | None = None,
         early: bool = False,
         allow_unsupported_runtime: bool = False,
-    ) -> None:
+    ) -> tuple[str, ...]:
         """Let a quarantined model try again."""
         body = {"model_id": model_id, "expect": expect, "early": early, "wait": False}
         if allow_unsupported_runtime:
             body["allow_unsupported_runtime"] = True
-        await self._act("release", body)
+        return await self._act("release", body)
 
-    async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:  # noqa: ARG002
+    async def hold(
+        self,
+        model_id: str,
+        *,
+        actor: str,  # noqa: ARG002
+        expect: int | None = None,
+    ) -> tuple[str, ...]:
         """Quarantine by hand, until released."""
-        await self._act("hold", {"model_id": model_id, "expect": expect})
+        return await self._act("hold", {"model_id": model_id, "expect": expect})
 
-    async def canary(self, model_id: str, *, actor: str, expect: int | None = None) -> None:  # noqa: ARG002
+    async def canary(
+        self,
+        model_id: str,
+        *,
+        actor: str,  # noqa: ARG002
+        expect: int | None = None,
+    ) -> tuple[str, ...]:
         """Run the canary again on a routable model; how it went is on its row."""
         try:
-            await self._act("canary", {"model_id": model_id, "expect": expect})
+            return await self._act("canary", {"model_id": model_id, "expect": expect})
         except EngineError as error:
             if error.decision.code is not Code.MODEL_CANARY_FAILED:
                 raise
+            return (model_id,)
 
     async def prove_outdated(self, model_ids: Sequence[str], *, actor: str) -> None:  # noqa: ARG002
         """Prove the models of an older version again, in the background."""
@@ -190,8 +211,9 @@ class RemoteEngine:
             if error.decision.code is not Code.PATH_NOT_FOUND:
                 raise
 
-    async def _act(self, name: str, body: dict[str, Any] | None = None) -> None:
-        await self._once("POST", f"/admin/models/{name}", body)
+    async def _act(self, name: str, body: dict[str, Any] | None = None) -> tuple[str, ...]:
+        told = await self._once("POST", f"/admin/models/{name}", body)
+        return tuple(map(str, told.get("touched", ())))
 
     async def _once(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """Have it done once, also where the connection breaks on the way there or back."""

@@ -60,7 +60,7 @@ class PlayedEngine(ScriptedEngine):
         actor: str,
         expect: int | None = None,
         wait: bool = False,
-    ) -> None:
+    ) -> tuple[str, ...]:
         decision = self.explanations["huge"].decision
         if model_id == "huge" and decision is not None:
             self.refusals["load"] = decision
@@ -71,17 +71,24 @@ class PlayedEngine(ScriptedEngine):
             self.refusals.clear()
         way = (Readiness.ADMITTED, Readiness.LOADING, Readiness.CANARY_PENDING, Readiness.ROUTABLE)
         self._go(model_id, *way, canary=gallery.canary(model_id, 9), context=4096)
+        return (model_id,)
 
-    async def unload(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+    async def unload(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
         self._go(model_id, Readiness.UNLOADED, canary=None)
+        return (model_id,)
 
-    async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+    async def hold(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
         self.set(quarantine=(gallery.case(model_id, held=True, reason=f"held by {actor}"),))
         self._go(model_id, Readiness.QUARANTINED)
+        return (model_id,)
 
-    async def release(self, model_id: str, *, actor: str, **_: Any) -> None:
+    async def release(self, model_id: str, *, actor: str, **_: Any) -> tuple[str, ...]:
         self.set(quarantine=())
-        await self.load(model_id, actor=actor)
+        return await self.load(model_id, actor=actor)
 
     async def chat(self, model_id: str, turns: Any, options: Any = None, **about: Any) -> Any:
         stream = await super().chat(model_id, turns, options, client=about["client"])

@@ -146,6 +146,9 @@ class ScriptedDesk:
     def history(self, after: int) -> Iterator[Event]:
         return iter(())
 
+    def copies(self, name: str) -> tuple[str, ...]:
+        return (name,)
+
     async def probe(self, model_id: str, options: LoadOptions) -> tuple[Explanation, ...]:
         return ()
 
@@ -240,11 +243,15 @@ class ScriptedEngine:
         actor: str,
         expect: int | None = None,
         wait: bool = False,
-    ) -> None:
+    ) -> tuple[str, ...]:
         self._note("load", model_id, options=options, actor=actor, expect=expect, wait=wait)
+        return (model_id,)
 
-    async def unload(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+    async def unload(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
         self._note("unload", model_id, actor=actor, expect=expect)
+        return (model_id,)
 
     async def release(
         self,
@@ -254,11 +261,15 @@ class ScriptedEngine:
         expect: int | None = None,
         early: bool = False,
         allow_unsupported_runtime: bool = False,
-    ) -> None:
+    ) -> tuple[str, ...]:
         self._note("release", model_id, actor=actor, expect=expect, early=early)
+        return (model_id,)
 
-    async def hold(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+    async def hold(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
         self._note("hold", model_id, actor=actor, expect=expect)
+        return (model_id,)
 
     async def render(self, model_id: str, turns: Sequence[ChatTurn]) -> str:
         self._note("render", model_id, turns=tuple(turns))
@@ -270,8 +281,11 @@ class ScriptedEngine:
     def why_not(self, model_id: str) -> Decision | None:
         return None
 
-    async def canary(self, model_id: str, *, actor: str, expect: int | None = None) -> None:
+    async def canary(
+        self, model_id: str, *, actor: str, expect: int | None = None
+    ) -> tuple[str, ...]:
         self._note("canary", model_id, actor=actor, expect=expect)
+        return (model_id,)
 
     async def prove_outdated(self, model_ids: Sequence[str], *, actor: str) -> None:
         self._note("prove_outdated", models=tuple(model_ids), actor=actor)

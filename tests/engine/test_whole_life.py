@@ -99,7 +99,7 @@ class WholeLife(RuleBasedStateMachine):
             while not self.at_rest:  # noqa: ASYNC110 - the console polls it too
                 await asyncio.sleep(0.001)
 
-    async def tried(self, work: Coroutine[Any, Any, None]) -> Code | None:
+    async def tried(self, work: Coroutine[Any, Any, object]) -> Code | None:
         try:
             await work
         except EngineError as error:

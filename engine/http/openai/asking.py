@@ -12,6 +12,7 @@ from engine.http.house import House
 from engine.http.openai.caller import client_of, lane_of
 from engine.http.openai.choice import Choice
 from engine.http.openai.feed import Feed
+from engine.http.openai.models import meant
 from engine.http.openai.translation import Wish
 from engine.lives.model import unknown
 from engine.requests.manner import with_defaults
@@ -72,7 +73,7 @@ async def _open(house: House, name: str, asker: Asker, translate: Translate) -> 
     model_id = engine.resolve(name)
     view = _view(house, model_id)
     if house.settings.autoload and view.readiness is not Readiness.ROUTABLE:
-        view = await _loaded(house, view, asker)
+        view = await _loaded(house, meant(name, view), view, asker)
     await prepare(view.tool_format)
     choices: list[Choice] = []
     try:
@@ -86,8 +87,12 @@ async def _open(house: House, name: str, asker: Asker, translate: Translate) -> 
     return choices
 
 
-async def _loaded(house: House, view: ModelView, asker: Asker) -> ModelView:
+async def _loaded(house: House, wanted: str, view: ModelView, asker: Asker) -> ModelView:
     """Load it first; joining a load under way is the engine's business.
+
+    Args:
+        wanted: This copy of a model, or all of them together: it is the engine then that chooses
+            on which host one is loaded.
 
     Raises:
         EngineError: ``model_unstable`` when quarantined, or why it could not be loaded.
@@ -95,8 +100,8 @@ async def _loaded(house: House, view: ModelView, asker: Asker) -> ModelView:
     if view.readiness is not Readiness.QUARANTINED:
         options = LoadOptions(keep_alive_s=house.settings.keep_alive_s, unattended=True)
         actor = f"{asker.client}@api"
-        await house.engine.load(view.id, options, actor=actor, wait=True)
-    return _view(house, house.engine.resolve(view.id))  # it may be a copy on another host
+        await house.engine.load(wanted, options, actor=actor, wait=True)
+    return _view(house, house.engine.resolve(wanted))
 
 
 async def _stream(house: House, view: ModelView, wish: Wish, asker: Asker) -> ChatStream:

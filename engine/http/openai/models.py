@@ -16,10 +16,10 @@ def router(house: House) -> APIRouter:
 
     @routes.get("/v1/models")
     async def list_models() -> dict[str, Any]:
-        """The models that answer now."""
-        snapshot = house.engine.snapshot()
-        routable = [m for m in snapshot.models if m.readiness is Readiness.ROUTABLE]
-        return {"object": "list", "data": [model_object(model) for model in routable]}
+        """The models that answer now; one with copies on several hosts once, as all of them."""
+        models = house.engine.snapshot().models
+        routable = {_family(m): m for m in models if m.readiness is Readiness.ROUTABLE}
+        return {"object": "list", "data": [model_object(m, name) for name, m in routable.items()]}
 
     @routes.get("/v1/models/{model_id:path}")
     async def retrieve_model(model_id: str) -> dict[str, Any]:
@@ -31,15 +31,24 @@ def router(house: House) -> APIRouter:
             raise EngineError(unknown(model_id, len(engine.snapshot().models)))
         if view.readiness is not Readiness.ROUTABLE:
             raise EngineError(engine.why_not(resolved) or not_ready(view))
-        return model_object(view)
+        return model_object(view, meant(model_id, view))
 
     return routes
 
 
-def model_object(view: ModelView) -> dict[str, Any]:
+def meant(name: str, view: ModelView) -> str:
+    """What a client means that calls a model so: this very copy, or whichever answers best."""
+    return view.id if name.endswith(view.id) else _family(view)
+
+
+def _family(view: ModelView) -> str:
+    return view.family or view.id
+
+
+def model_object(view: ModelView, name: str) -> dict[str, Any]:
     """A model in OpenAI's form, with its readiness beside."""
     return {
-        "id": view.id,
+        "id": name,
         "object": "model",
         "created": int(view.since),
         "owned_by": view.backend.value,

@@ -151,8 +151,9 @@ async def test_an_unload_on_probation_says_where_it_ends(console: Build) -> None
 async def test_the_answer_to_r_is_there_at_once(console: Build) -> None:
     engine, waiting = ScriptedEngine(snapshot_of(gallery.quarantined())), asyncio.Event()
 
-    async def slow(*args: object, **options: object) -> None:
+    async def slow(*args: object, **options: object) -> tuple[str, ...]:
         await waiting.wait()
+        return ()
 
     engine.release = slow  # type: ignore[method-assign]
     app = console(engine)

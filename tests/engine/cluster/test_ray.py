@@ -5,9 +5,10 @@ import os
 import signal
 from collections import Counter
 
+import psutil
 import pytest
 
-from engine import ChatEnd, ChatTurn, Code, Engine, EngineError, LoadOptions, ModelView, Readiness
+from engine import ChatEnd, ChatTurn, Code, Engine, EngineError, LoadOptions, Readiness
 from tests.engine.cluster.conftest import Rack, states, until, view
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -26,16 +27,6 @@ async def answer(engine: Engine, model: str) -> ChatEnd:
     ends = [item for item in items if isinstance(item, ChatEnd)]
     assert len(ends) == 1
     return ends[0]
-
-
-def copy(engine: Engine, family: str, host: str) -> ModelView:
-    """A model's copy on one host: which of them has the bare id depends on who joined first."""
-    [found] = [
-        model
-        for model in engine.snapshot().models
-        if model.host == host and model.id in (family, f"{family}@{host}")
-    ]
-    return found
 
 
 async def test_a_load_takes_the_host_with_files_and_room_and_says_why(rack: Rack) -> None:
@@ -83,12 +74,12 @@ async def test_a_worker_killed_on_another_host_is_a_strike_and_restarts_there(ra
     rack.put("b", "lone")
     async with rack.engine() as engine:
         await engine.load("lone", actor=ACTOR, wait=True)
-        pid = view(engine, "lone").pid
+        pid = view(engine, "lone@b").pid
         assert pid is not None
         os.kill(pid, signal.SIGSEGV)
-        await until(engine, lambda: view(engine, "lone").strikes == 1)
-        await until(engine, lambda: view(engine, "lone").readiness is Readiness.ROUTABLE)
-        evidence = view(engine, "lone").evidence
+        await until(engine, lambda: view(engine, "lone@b").strikes == 1)
+        await until(engine, lambda: view(engine, "lone@b").readiness is Readiness.ROUTABLE)
+        evidence = view(engine, "lone@b").evidence
         assert evidence is not None
         assert evidence.signal == "SIGSEGV"
         assert "Fatal Python error" in evidence.stderr_tail
@@ -104,19 +95,19 @@ async def test_a_host_lost_and_back(rack: Rack) -> None:
         await engine.load("pair", LoadOptions(host="b"), actor=ACTOR, wait=True)
         await engine.load("only", actor=ACTOR, wait=True)
         asked = [asyncio.create_task(answer(engine, "pair")) for _ in range(3)]
-        await until(engine, lambda: copy(engine, "pair", "b").requests == 3)
+        await until(engine, lambda: view(engine, "pair@b").requests == 3)
         rack.remove("b")
         ends = await asyncio.gather(*asked)
         assert {end.decision.code for end in ends if end.decision} == {Code.MODEL_UNSTABLE}
         assert len([end for end in ends if end.decision]) == 3
-        await until(engine, lambda: copy(engine, "pair", "c").readiness is Readiness.ROUTABLE)
-        await until(engine, lambda: "no other host" in view(engine, "only").reason)
+        await until(engine, lambda: view(engine, "pair@c").readiness is Readiness.ROUTABLE)
+        await until(engine, lambda: "no other host" in view(engine, "only@b").reason)
         assert kinds(engine)["host_lost"] == 1
         assert states(engine)["b"] == "lost"
-        assert copy(engine, "pair", "b").readiness is Readiness.UNLOADED
-        assert copy(engine, "pair", "b").strikes == 0
+        assert view(engine, "pair@b").readiness is Readiness.UNLOADED
+        assert view(engine, "pair@b").strikes == 0
         rack.add("b")
-        await until(engine, lambda: view(engine, "only").readiness is Readiness.ROUTABLE)
+        await until(engine, lambda: view(engine, "only@b").readiness is Readiness.ROUTABLE)
         assert states(engine) == {"b": "ok", "c": "ok"}
 
 
@@ -124,14 +115,12 @@ async def test_an_agent_killed_takes_its_workers_and_is_started_anew(rack: Rack)
     rack.put("c", "tended")
     async with rack.engine() as engine:
         await engine.load("tended", actor=ACTOR, wait=True)
-        worker = view(engine, "tended").pid
+        worker = view(engine, "tended@c").pid
         assert worker is not None
-        import psutil
-
         process = psutil.Process(worker)
         os.kill(process.ppid(), signal.SIGKILL)
         await until(engine, lambda: kinds(engine)["host_lost"] == 1)
         await until(engine, lambda: not process.is_running())
-        await until(engine, lambda: view(engine, "tended").readiness is Readiness.ROUTABLE)
-        assert view(engine, "tended").strikes == 0
+        await until(engine, lambda: view(engine, "tended@c").readiness is Readiness.ROUTABLE)
+        assert view(engine, "tended@c").strikes == 0
         assert states(engine) == {"b": "ok", "c": "ok"}
