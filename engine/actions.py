@@ -47,6 +47,7 @@ class Actions:
         self._services = rooms.services
         self._dispatch = rooms.dispatch
         self._intake = rooms.intake
+        self._preload = rooms.preload
         self._roster = roster
         self._lives = roster.lives
         self._spawn = spawn
@@ -64,6 +65,7 @@ class Actions:
         """Nothing that was to be loaded of these by itself is loaded any more."""
         for family in {row.family for row in rows}:
             self._settle(family)
+            self._preload.settle(family)
 
     # -- load and unload ------------------------------------------------------------------------
 

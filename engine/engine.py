@@ -108,7 +108,10 @@ class Engine:
             self._board.changed()
             self._spawn(self._rooms.upkeep.run())
             self._spawn(self._cluster.watch(self._fleet))
-            self._spawn(self._rooms.preload.run())
+            # A host of a cluster may be joining still.
+            alone = isinstance(self._cluster, Alone)
+            patience_s = 0.0 if alone else self.settings.deadlines.preload_s
+            self._spawn(self._rooms.preload.run(patience_s))
             self._rooms.inventory.prepare_spares(self._rooms.services.hosts.own)
 
     def _open(self) -> None:
@@ -194,6 +197,7 @@ class Engine:
         """Look at the disk again; what is live keeps its row."""
         self._must_be_open()
         await self._rooms.inventory.rescan()
+        self._rooms.preload.look()
 
     # -- the gate -------------------------------------------------------------------------------
 

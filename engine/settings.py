@@ -80,6 +80,8 @@ class Deadlines(BaseModel):
     """A worker asked to end and still there is killed; `lmx` must be gone in 2 s."""
     host_s: PositiveFloat = 15.0
     """A host of a cluster that is not heard for so long is given up, with what runs there."""
+    preload_s: PositiveFloat = 120.0
+    """So long after the start a model to be preloaded may still appear with its host."""
 
 
 class CanaryBounds(BaseModel):

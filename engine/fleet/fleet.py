@@ -42,6 +42,7 @@ class Fleet:
     ) -> None:
         self._services = rooms.services
         self._inventory = rooms.inventory
+        self._preload = rooms.preload
         self._dispatch = rooms.dispatch
         self._roster = roster
         self._load = load
@@ -79,6 +80,7 @@ class Fleet:
         count = sum(model.place.host == name for model in services.board.models.values())
         services.say("host_joined", f"{name} has joined with {count} models on its disk")
         self._inventory.prepare_spares(host)
+        self._preload.look()
         await self._bring_back(tuple(self._homeless), JOINED)
 
     def stale(self, name: str, heard_at: float) -> None:

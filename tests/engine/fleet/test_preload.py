@@ -1,0 +1,62 @@
+"""What the settings want loaded at the start, on hosts that join later."""
+
+from pathlib import Path
+
+import pytest
+
+from engine import Engine, Readiness
+from tests.engine.fleet.paper import ACTOR, PaperCluster, until, where
+
+ROUTABLE = Readiness.ROUTABLE
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> PaperCluster:
+    cluster = PaperCluster(tmp_path)
+    for host in ("own", "b", "c"):
+        cluster.put(host, "many")
+    for host in ("b", "c"):
+        cluster.put(host, "away")
+    cluster.put("b", "unlike", weights_gb=2)
+    cluster.put("c", "unlike", weights_gb=1)
+    return cluster
+
+
+def loads(engine: Engine) -> list[str]:
+    return [e.model_id for e in engine.events() if e.kind == "model_loading"]
+
+
+async def test_preload_waits_for_the_hosts_in_the_order_of_the_settings(
+    cluster: PaperCluster,
+) -> None:
+    wanted = ("unlike@c", "away", "many", "absent")
+    model = {name: {"preload": True} for name in wanted}
+    async with cluster.engine(model=model, deadlines={"preload_s": 60}) as engine:
+        await until(engine, lambda: where(engine, ROUTABLE) == ["many"])
+        await cluster.join("c")
+        await until(engine, lambda: len(where(engine, ROUTABLE)) == 3)
+        assert loads(engine) == ["many", "unlike@c", "away@c"]
+        assert not [e for e in engine.events() if e.kind == "preload_skipped"]
+
+
+async def test_preload_makes_up_replicas_and_minds_an_operator(cluster: PaperCluster) -> None:
+    wanted = {"preload": True}
+    model = {"many": wanted | {"replicas": 3}, "away": wanted, "unlike@c": wanted}
+    async with cluster.engine(model=model, deadlines={"preload_s": 60}) as engine:
+        await until(engine, lambda: where(engine, ROUTABLE) == ["many"])
+        await cluster.join("b")
+        await until(engine, lambda: len(where(engine, ROUTABLE)) == 3)
+        await engine.unload("many@b", actor=ACTOR)
+        await cluster.join("c")
+        await until(engine, lambda: "unlike@c" in where(engine, ROUTABLE))
+        assert where(engine, ROUTABLE) == ["away@b", "many", "unlike@c"]
+
+
+async def test_preload_gives_up_at_its_deadline(cluster: PaperCluster) -> None:
+    model = {name: {"preload": True} for name in ("away", "many", "gone")}
+    async with cluster.engine(model=model, deadlines={"preload_s": 0.05}) as engine:
+        await until(engine, lambda: sum(e.kind == "preload_skipped" for e in engine.events()) == 2)
+        skipped = [e for e in engine.events() if e.kind == "preload_skipped"]
+        assert [e.model_id for e in skipped] == ["away", "gone"]
+        assert "no model of this name" in skipped[0].message
+        await until(engine, lambda: where(engine, ROUTABLE) == ["many"])
