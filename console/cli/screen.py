@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from console.cli import attach, cluster, solitude
 from console.cli.answer import REFUSED, USAGE, complain
 from console.cli.client import NoEngine
+from console.cli.household import api_of, own_engine
 from console.cli.release import program_version
 from console.cli.serve import address
 
@@ -32,7 +33,7 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
     """Open the console; returns the exit code."""
     from console.keymap import complaint
     from console.terminal import read_terminal
-    from engine import ClusterTrouble, Engine, FaceMismatch, HomeTaken, HomeUnusable
+    from engine import ClusterTrouble, FaceMismatch, HomeTaken, HomeUnusable
 
     if wrong := complaint(settings.keymap):
         return complain(wrong, USAGE)
@@ -40,16 +41,16 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
     if not terminal.usable:
         why = "TERM is dumb" if terminal.tty else "this is no terminal"
         return complain(f"the console needs a terminal, and {why}; try `lmx models`", USAGE)
+    if options.attach and options.cluster:
+        return complain("--cluster is for an engine of one's own; leave it out, or --attach", USAGE)
     try:
-        found = _to_attach_to(settings, options)
-        others = cluster.cluster_of(settings, options)
+        found = _to_attach_to(settings, options) or own_engine(settings, options)
     except (HomeTaken, HomeUnusable, FaceMismatch) as error:
         return complain(str(error), REFUSED)
     except ClusterTrouble as trouble:
         return complain(str(trouble), USAGE)
 
     from console.app import LmxApp
-    from console.outlet import ApiOutlet
 
     looks: dict[str, Any] = {
         "actor": terminal.actor,
@@ -61,22 +62,15 @@ def run(settings: "Settings", options: argparse.Namespace) -> int:
         "keymap": settings.keymap,
         "version": program_version(),
     }
-    if found is not None:
+    if isinstance(found, attach.Found):
         face = found.face(terminal.actor)
         readonly = options.readonly or bool(found.status.get("readonly"))
         app = LmxApp(engine=face, attached=found.name, clock=face.clock, readonly=readonly, **looks)
     else:
-        # Who only looks does not load either.
-        chosen = settings.without_preload() if options.readonly else settings
-        engine = Engine(chosen, cluster=others)
-        outlet = None
-        if (where := options.api or settings.api) and not options.no_api:
-            outlet = ApiOutlet(
-                engine, settings, where, readonly=options.readonly, version=program_version()
-            )
+        where = "" if options.no_api else options.api or settings.api
         app = LmxApp(
-            engine=engine,
-            outlet=outlet,
+            engine=found,
+            outlet=api_of(found, settings, options, where) if where else None,
             readonly=options.readonly,
             on_hangup=settings.on_hangup,
             may_detach=options.launch is not None,

@@ -11,7 +11,7 @@ from console.cli import cluster
 from console.cli.answer import DONE, REFUSED, USAGE, complain, tell
 from console.cli.ending import end, listen
 from console.cli.herald import Herald
-from console.cli.release import program_version
+from console.cli.household import api_of, own_engine
 
 if TYPE_CHECKING:
     from console.outlet import ApiOutlet
@@ -50,22 +50,16 @@ def address(text: str) -> str:
 
 def run(settings: "Settings", options: argparse.Namespace) -> int:
     """Serve until a signal; returns the exit code."""
-    from console.outlet import ApiOutlet
-    from engine import ClusterTrouble, Engine, HomeTaken, HomeUnusable
+    from engine import ClusterTrouble, HomeTaken, HomeUnusable
 
     where = options.api or settings.api
     if not where:
         return complain("the setting api is empty; say where with --api HOST:PORT", USAGE)
     try:
-        others = cluster.cluster_of(settings, options)
+        engine = own_engine(settings, options)
     except ClusterTrouble as trouble:
         return complain(str(trouble), USAGE)
-    # Who only looks does not load either.
-    chosen = settings.without_preload() if options.readonly else settings
-    engine = Engine(chosen, cluster=others)
-    outlet = ApiOutlet(
-        engine, settings, where, readonly=options.readonly, version=program_version()
-    )
+    outlet = api_of(engine, settings, options, where)
     try:
         return asyncio.run(_serve(engine, outlet, settings.deadlines.drain_s))
     except (HomeTaken, HomeUnusable, ClusterTrouble) as error:

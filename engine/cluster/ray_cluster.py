@@ -62,6 +62,9 @@ class RayCluster:
     def _join(self) -> None:
         # Started by `uv run`, Ray would have every host build this environment anew.
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+        # What it has to say of a node that died it would print on the console's screen, whatever
+        # it is told of logging; it skips lines that match.
+        os.environ |= {"RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS_SKIP_REGEX": "^"}
         import ray
 
         logging.getLogger("ray").addHandler(logging.NullHandler())  # else it is heard on stderr
