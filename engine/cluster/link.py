@@ -89,13 +89,14 @@ class Link:
         """Start a worker there. Raises SpawnError."""
         # Known before it is started: what it says may overtake the answer.
         self._count += 1
-        worker = self._workers[self._count] = DistantWorker(self, self._count)
+        number = self._count
+        worker = self._workers[number] = DistantWorker(self, number)
         try:
-            answer = await self.ask("start", self._count, spawn)
+            answer = await self.ask("start", number, spawn)
         except EngineError as error:
             answer = error.decision.message
         if isinstance(answer, str):
-            del self._workers[self._count]
+            self.forget(number)
             raise SpawnError(answer)
         worker.pid = answer
         return worker

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 from engine.errors import EngineError
 from engine.face import LoadOptions
 from engine.fleet.quarters import Known, Standing, versions
 from engine.lives.model import Model
 from engine.services import Services
-from engine.types import Explanation, Readiness
+from engine.types import Explanation, Key, Readiness, RegistryRow
 
 
 class Gatehouse:
@@ -63,7 +64,8 @@ class Gatehouse:
         """Try every runtime that could run a model in a child, and ask the gate about each."""
         quarters = self._services.hosts.of(model).quarters
         taken = await quarters.fingerprint(model.entry)
-        return await quarters.probe(model.entry, options, self._known(model, taken), print_of=taken)
+        known = self._known(model, taken)
+        return await quarters.probe(model.entry, options, known, print_of=taken)
 
     def _known(self, model: Model, print_of: str) -> Known:
         services = self._services
@@ -74,7 +76,7 @@ class Gatehouse:
             key = model.key_of(print_of, version)
             standings[version] = Standing(
                 quarantined=services.quarantine.decision(key, model.id),
-                verdict=services.registry.verdict(key),
+                verdict=_about(key, services.registry.verdict(key)),
             )
         return self._room(model, standings)
 
@@ -88,3 +90,11 @@ class Gatehouse:
             available=view.available,
             standings=standings,
         )
+
+
+def _about(key: Key, row: RegistryRow | None) -> RegistryRow | None:
+    """A verdict as it bears on one host: inodes and times of another host's files say nothing of
+    whether these were touched since."""
+    if row is None or row.metadata.get("host", "") == key.host:
+        return row
+    return replace(row, metadata={**row.metadata, "stamp": ""})

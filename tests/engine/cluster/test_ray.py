@@ -2,13 +2,25 @@
 
 import asyncio
 import os
+import shutil
 import signal
 from collections import Counter
 
 import psutil
 import pytest
 
-from engine import ChatEnd, ChatTurn, Code, Engine, EngineError, LoadOptions, Readiness
+from engine import (
+    ChatDelta,
+    ChatEnd,
+    ChatOptions,
+    ChatTurn,
+    Code,
+    Engine,
+    EngineError,
+    LoadOptions,
+    Readiness,
+)
+from engine.catalog.starter import starter_file
 from tests.engine.cluster.conftest import Rack, states, until, view
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -124,3 +136,52 @@ async def test_an_agent_killed_takes_its_workers_and_is_started_anew(rack: Rack)
         await until(engine, lambda: view(engine, "tended@c").readiness is Readiness.ROUTABLE)
         assert view(engine, "tended@c").strikes == 0
         assert states(engine) == {"b": "ok", "c": "ok"}
+
+
+async def test_an_agent_that_falls_silent_is_stale_and_given_up_at_the_deadline(
+    rack: Rack,
+) -> None:
+    rack.put("c", "silent", tokens_per_second=20)
+    async with rack.engine(deadlines={"host_s": 4}) as engine:
+        await engine.load("silent", actor=ACTOR, wait=True)
+        worker = view(engine, "silent@c").pid
+        assert worker is not None
+        agent = psutil.Process(psutil.Process(worker).ppid())
+        asked = [asyncio.create_task(answer(engine, "silent")) for _ in range(3)]
+        await until(engine, lambda: view(engine, "silent@c").requests == 3)
+        agent.suspend()
+        await until(engine, lambda: states(engine)["c"] == "stale")
+        assert states(engine)["b"] == "ok"
+        assert view(engine, "silent@c").readiness is Readiness.ROUTABLE
+        ends = await asyncio.gather(*asked)
+        assert [end.decision and end.decision.code for end in ends] == [Code.MODEL_UNSTABLE] * 3
+        assert kinds(engine)["host_stale"] == kinds(engine)["host_lost"] == 1
+        assert view(engine, "silent@c").strikes == 0
+        agent.resume()  # it is told to end, and with it its worker does
+        await until(engine, lambda: states(engine) == {"b": "ok", "c": "ok"})
+        await until(engine, lambda: view(engine, "silent@c").readiness is Readiness.ROUTABLE)
+        await until(engine, lambda: not psutil.pid_exists(worker))
+
+
+async def test_a_real_model_answers_from_another_host(rack: Rack) -> None:
+    """The bundled starter, in llama.cpp, over the relay."""
+    source = starter_file()
+    assert source is not None
+    place = rack.root / "b" / "starter"
+    place.mkdir(parents=True)
+    shutil.copy(source, place / source.name)
+    question = (ChatTurn("user", "What is the capital of France?"),)
+    async with rack.engine(slots=1, context=512) as engine:
+        name = source.stem
+        await engine.load(name, actor=ACTOR, wait=True)
+        proved = view(engine, f"{name}@b")
+        assert proved.canary is not None
+        assert proved.canary.passed
+        assert proved.backend_version.startswith("llama")
+        stream = await engine.chat(name, question, ChatOptions(temperature=0), client="c")
+        items = [item async for item in stream]
+        text = "".join(item.text for item in items if isinstance(item, ChatDelta))
+        assert "Paris" in text
+        assert len(items) > 3  # as it comes, not in one piece
+        assert isinstance(items[-1], ChatEnd)
+        assert items[-1].reason == "stop"
