@@ -12,7 +12,14 @@ from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from engine.types import ClientView, EngineSnapshot, ModelView, QuarantineView, RequestView
+from engine.types import (
+    ClientView,
+    EngineSnapshot,
+    HostView,
+    ModelView,
+    QuarantineView,
+    RequestView,
+)
 
 PROTOCOL = 1
 """What a console and an engine must agree on. It rises when a console of the number before could
@@ -23,6 +30,7 @@ KEYED: dict[str, tuple[str, type]] = {
     "requests": ("id", RequestView),
     "quarantine": ("model_id", QuarantineView),
     "clients": ("name", ClientView),
+    "hosts": ("name", HostView),
 }
 """Fields whose rows have names: only rows that changed are told, and of those only what did."""
 SLIDING = frozenset({"events", "registry"})

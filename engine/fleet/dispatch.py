@@ -110,8 +110,17 @@ class Dispatch:
         there = [pair for pair in hosts if pair[0].state is HostState.OK]
         return sorted(there, key=lambda pair: (-pair[0].room, not pair[0].own, pair[0].name))
 
+    def _least(self, copy: Model, options: LoadOptions) -> int:
+        """Bytes it takes at the least: those of its weights, or what is stated."""
+        own = self._services.settings.model.get(copy.entry.plain)
+        stated = options.reserve_gb or (own.reserve_gb if own else None)
+        return int(stated * 1e9) if stated else copy.entry.weight_bytes
+
     async def _obstacle(self, host: Host, copy: Model, options: LoadOptions) -> str | None:
         """Why a copy cannot be loaded where it is, in a few words; None when it can."""
+        least = self._least(copy, options)
+        if least > host.room:  # the gate there need not be asked
+            return f"at least {gigabytes(least - host.room)} short"
         try:
             found = await self._gatehouse.examine(copy, replace(options, host=None))
         except EngineError as error:

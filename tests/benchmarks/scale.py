@@ -48,7 +48,7 @@ class Table:
 
     def __init__(self, report: Report, of: str, sizes: tuple[int, ...]) -> None:
         self._report, self._of, self._sizes = report, of, sizes
-        self._medians: dict[str, dict[int, tuple[float, str]]] = {}
+        self.medians: dict[str, dict[int, tuple[float, str]]] = {}
 
     def tell(
         self, size: int, what: str, values: list[float], unit: str, most: float | None = None
@@ -57,13 +57,13 @@ class Table:
         bar = at_most(most) if most is not None and size == self._sizes[-1] else None
         figure = self._report.tell(f"{what}, {size:,} {self._of}", values, unit, bar=bar)
         told = figure.ours.partition(" (")[0]
-        self._medians.setdefault(f"{what}", {})[size] = (statistics.median(values), told)
+        self.medians.setdefault(f"{what}", {})[size] = (statistics.median(values), told)
 
     def lines(self) -> list[str]:
         """The rows of this part, each with how much the last step multiplied it by."""
         head = " | ".join(f"{size:,}" for size in self._sizes)
         lines = [f"| by {self._of} | {head} | last step |", "|---" * (len(self._sizes) + 2) + "|"]
-        for what, points in self._medians.items():
+        for what, points in self.medians.items():
             cells = [points[size][1] if size in points else "" for size in self._sizes]
             before, last = (points.get(size, (0.0, ""))[0] for size in self._sizes[-2:])
             growth = f"× {last / before:.1f}" if before > 0 else ""
