@@ -27,7 +27,7 @@ from engine.lives.performance import Performance
 from engine.lives.preload import Preload
 from engine.lives.reclaim import Reclaim
 from engine.lives.upkeep import Upkeep
-from engine.machine import Place
+from engine.machine import Place, processor
 from engine.memory import Budget, Memory, default_budget
 from engine.quarantine import Quarantine
 from engine.readiness import Cause
@@ -105,6 +105,7 @@ def assemble(
         budget,
         Reclaim(budget, board, events, machine),
         Spares(placement, settings.deadlines, keep=settings.spare),
+        devices=(processor(),),
     )
     hosts = Hosts(own)
     services = Services(

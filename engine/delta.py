@@ -21,7 +21,7 @@ from engine.types import (
     RequestView,
 )
 
-PROTOCOL = 1
+PROTOCOL = 2
 """What a console and an engine must agree on. It rises when a console of the number before could
 not read, or would misread, what an engine of this one tells it."""
 

@@ -1,5 +1,6 @@
 """What the engine shows of the machines its models run on: hosts, memory and runtimes."""
 
+import platform
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,6 +53,11 @@ class RuntimeView:
     backend: Backend
     version: str
     error: str = ""
+
+
+def processor() -> str:
+    """What computes on this machine besides GPUs."""
+    return f"{platform.system()} {platform.machine()}"
 
 
 class Place(NamedTuple):

@@ -359,6 +359,15 @@ class EngineSnapshot:
         """The row with this id, or None."""
         return next((m for m in self.models if m.id == model_id), None)
 
+    def host_of(self, model: ModelView) -> HostView | None:
+        """The host of this model, or None where it is not known."""
+        return next((host for host in self.hosts if host.name == model.host), None)
+
+    def memory_of(self, model: ModelView) -> MemoryView:
+        """The memory that a load of this model takes from: its host's."""
+        host = self.host_of(model)
+        return self.memory if host is None else host.memory
+
     def case(self, model_id: str) -> QuarantineView | None:
         """The quarantine of this model, or None."""
         return next((c for c in self.quarantine if c.model_id == model_id), None)

@@ -13,12 +13,13 @@ from collections.abc import Coroutine, Sequence
 from engine.admission.signatures import load_signatures
 from engine.catalog.entry import CatalogEntry
 from engine.catalog.scan import Catalog
-from engine.cluster.letters import Order, Parting, Report, Tidings, processor, release
+from engine.cluster.letters import Order, Parting, Report, Tidings, release
 from engine.examiner import Examiner
 from engine.face import LoadOptions
 from engine.fleet.quarters import Known, OwnQuarters
 from engine.fleet.runtimes import Runtime
 from engine.home.place import default_home
+from engine.machine import processor
 from engine.memory import Memory, default_budget, machine_memory
 from engine.settings import Settings
 from engine.types import Explanation

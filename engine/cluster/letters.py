@@ -1,6 +1,5 @@
 """What an engine and a node agent send each other. Everything here is a value that pickles."""
 
-import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -47,11 +46,6 @@ class Tidings:
     """Workers that have closed their socket, after what they said."""
     ended: tuple[Parting, ...]
     memory: Memory
-
-
-def processor() -> str:
-    """What computes on this machine besides GPUs."""
-    return f"{platform.system()} {platform.machine()}"
 
 
 def release() -> str:

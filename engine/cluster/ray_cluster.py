@@ -9,13 +9,13 @@ from typing import Any
 
 from engine.cluster.distant import DistantPlacement
 from engine.cluster.distant_quarters import DistantQuarters
-from engine.cluster.letters import Report, processor, release
+from engine.cluster.letters import Report, release
 from engine.cluster.line import LineDown
 from engine.cluster.link import Link
 from engine.cluster.ray_line import RayLine
 from engine.fleet.member import Audience, ClusterTrouble, Member
 from engine.ledger.archive import host_name
-from engine.machine import Place
+from engine.machine import Place, processor
 from engine.settings import Settings
 from engine.text import clean_line
 
@@ -120,11 +120,13 @@ class RayCluster:
         task.add_done_callback(lambda _: self._joining.pop(node_id, None))
 
     def _name(self, node: Node) -> str:
-        """What a node is called: as its operator named it, else by its machine; unique."""
+        """What a node is called: as its operator named it, else by its machine; one word, so that
+        ``host:NAME`` finds it, and unique."""
         plain = node["NodeName"]
         if plain == node["NodeManagerAddress"]:  # Ray's own default
             plain = node["NodeManagerHostname"].partition(".")[0]
-        plain = clean_line(plain, limit=40).replace("/", "-").replace("@", "-") or "unnamed"
+        plain = clean_line(plain, limit=40).replace("/", "-").replace("@", "-")
+        plain = "-".join(plain.split()) or "unnamed"
         taken = {host_name()} | {link.name for link in self._links.values()}
         taken |= {task.get_name() for task in self._joining.values()}
         return plain if plain not in taken else f"{plain}-{node['NodeID'][:6]}"

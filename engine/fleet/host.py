@@ -1,11 +1,17 @@
 """One host: its files and runtimes, its memory, and the workers on it."""
 
+from dataclasses import replace
+
 from engine.fleet.quarters import Quarters
 from engine.lives.reclaim import Reclaim
 from engine.machine import HostView, Place
 from engine.memory import Budget
 from engine.types import HostState, RuntimeView
 from engine.workers.spares import Spares
+
+_NOTICEABLE = 100
+"""Free memory is shown anew when it moved by this part of the budget: it never stands still, and
+each figure costs every line to every console."""
 
 
 class Host:
@@ -40,6 +46,7 @@ class Host:
         """When it was last heard, Unix seconds, while it is not ``ok``."""
         self.why = ""
         """What is wrong with it."""
+        self._free_shown: int | None = None
 
     @property
     def name(self) -> str:
@@ -56,6 +63,15 @@ class Host:
         """Bytes that may still be promised there."""
         return self.budget.total - sum(self.budget.reserved.values()) - self.budget.lost
 
+    @property
+    def moved(self) -> bool:
+        """Whether its free memory is no longer what is shown."""
+        return self._differs(self.budget.view().available)
+
+    def _differs(self, free: int) -> bool:
+        shown = self._free_shown
+        return shown is None or abs(free - shown) > self.budget.total // _NOTICEABLE
+
     def view(self, measured: int, models: int) -> HostView:
         """The host as a screen shows it.
 
@@ -63,13 +79,16 @@ class Host:
             measured: Bytes its workers hold.
             models: How many of its models are live.
         """
+        memory = self.budget.view(measured)
+        if self._free_shown is None or self._differs(memory.available):
+            self._free_shown = memory.available
         return HostView(
             name=self.name,
             state=self.state,
             own=self.own,
             address=self.address,
             devices=self.devices,
-            memory=self.budget.view(measured),
+            memory=replace(memory, available=self._free_shown),
             runtimes=tuple(
                 RuntimeView(runtime.name, runtime.backend, runtime.version, runtime.error)
                 for runtime in self.quarters.runtimes.all

@@ -20,8 +20,6 @@ TICK_S = 1.0
 _OTHERS_TICKS = 5
 """So many ticks apart the rows that other processes wrote are looked for, when nothing else waits
 to be written: it is a thread's work, since a disk may make it wait."""
-_NOTICEABLE = 100
-"""Free memory is shown anew when it moved by this part of the budget."""
 
 
 class Upkeep:
@@ -56,7 +54,6 @@ class Upkeep:
         self._release = release
         self._released: dict[str, float] = {}
         """The end of the cool-down at which each model was released by itself."""
-        self._free_seen: dict[str, int] = {}
 
     async def run(self) -> None:
         """Tick until cancelled. What fails is said once and tried again the next second."""
@@ -94,11 +91,8 @@ class Upkeep:
 
     def _look_at_memory(self) -> None:
         """Show free memory anew where it moved enough to be worth a repaint."""
-        for host in self._services.hosts:
-            free = host.budget.view().available
-            if abs(free - self._free_seen.get(host.name, 0)) > host.budget.total // _NOTICEABLE:
-                self._free_seen[host.name] = free
-                self._services.board.changed()
+        if any(host.moved for host in self._services.hosts):
+            self._services.board.changed()
 
     def _look_after(self, life: Lifecycle) -> None:
         model, services = life.model, self._services

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.delta import Gap, change, changed, read_whole, whole
-from engine.types import Event, ModelView, Readiness, RegistryRow
-from tests.console import gallery
+from engine.types import Event, HostState, ModelView, Readiness, RegistryRow
+from tests.console import fleet, gallery
 from tests.console.scripted import T0
 
 
@@ -102,6 +102,22 @@ def test_a_field_of_a_newer_engine_is_left_out() -> None:
     told["rows"] = {"models": {"parts": {"MiniMax-M2.5-4bit": {"phase": "new"}}}}
     assert changed(old, told).models == old.models
     assert "moon" not in {field.name for field in fields(type(old))}
+
+
+def test_one_host_of_many_costs_its_own_words() -> None:
+    old = fleet.working()
+    own, well, *others = old.hosts
+    gone = replace(well, state=HostState.STALE, heard_at=T0, why="not heard")
+    new = replace(old, version=2, hosts=(own, gone, *others))
+    told = change(old, new)
+    assert told["rows"]["hosts"] == {
+        "parts": {fleet.WELL: {"state": "stale", "heard_at": T0, "why": "not heard"}}
+    }
+    there = changed(old, through_json(told))
+    assert there.hosts == new.hosts
+    assert there.hosts[0] is own
+    fewer = replace(new, version=3, hosts=(own, gone))
+    assert changed(there, through_json(change(there, fewer))).hosts == (own, gone)
 
 
 def test_every_field_of_a_model_travels() -> None:

@@ -8,9 +8,10 @@ import pytest
 from console.cli import attach
 from console.cli.client import Client, NoEngine, Refused
 from engine import FaceMismatch
+from engine.delta import PROTOCOL
 
 URL = "http://far:1234"
-STATUS = {"face": 1, "version": "1", "readonly": False}
+STATUS = {"face": PROTOCOL, "version": "1", "readonly": False}
 
 
 class Door:

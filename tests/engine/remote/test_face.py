@@ -21,6 +21,7 @@ from engine import (
     LoadOptions,
     Readiness,
 )
+from engine.delta import PROTOCOL
 from engine.http.admin_schemas import LoadRequest
 from engine.http.watch import follow
 from engine.remote.face import RemoteEngine, told_of
@@ -223,9 +224,9 @@ def test_everything_a_load_may_be_told_travels() -> None:
 
 
 def test_another_version_is_told_in_one_sentence() -> None:
-    check_face("h:1", 1, "1.0", "1.0")
+    check_face("h:1", PROTOCOL, "1.0", "1.0")
     with pytest.raises(FaceMismatch, match=r"engine at h:1 is Opta-LMX 9.9.*upgrade this console"):
-        check_face("h:1", 2, "9.9", "1.0")
+        check_face("h:1", PROTOCOL + 1, "9.9", "1.0")
     with pytest.raises(FaceMismatch, match="upgrade the engine"):
         check_face("h:1", None, "0.0", "1.0")
 
