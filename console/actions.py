@@ -221,6 +221,13 @@ async def registry(app: "LmxApp", _: Selection) -> None:
     await show(app, RegistryScreen())
 
 
+async def hosts(app: "LmxApp", _: Selection) -> None:
+    """Open the hosts."""
+    from console.screens.hosts import HostsScreen
+
+    await show(app, HostsScreen())
+
+
 async def log(app: "LmxApp", _: Selection) -> None:
     """Open the event log."""
     from console.screens.log import LogScreen
@@ -288,6 +295,7 @@ ACTIONS: dict[str, Action] = {
     "details": details,
     "requests": requests,
     "registry": registry,
+    "hosts": hosts,
     "log": log,
     "help": help_,
     "rescan": rescan,

@@ -14,12 +14,13 @@ REGISTRY = "registry"
 LOG = "log"
 REQUESTS = "requests"
 EXPLAIN = "explain"
+HOSTS = "hosts"
 HELP = "help"
 CHAT = "chat"
 PROMPT = "prompt"
 
 _MODEL = (DASHBOARD, DETAIL)
-_LISTS = (DASHBOARD, DETAIL, REGISTRY, LOG, REQUESTS, EXPLAIN, PROMPT)
+_LISTS = (DASHBOARD, DETAIL, REGISTRY, LOG, REQUESTS, HOSTS, EXPLAIN, PROMPT)
 _ALL = (*_LISTS, HELP, CHAT)
 _LIVE = (Readiness.ADMITTED, Readiness.LOADING, Readiness.CANARY_PENDING, Readiness.ROUTABLE)
 
@@ -47,6 +48,14 @@ class Selection:
 def always(_: Selection) -> str | None:
     """Applies whatever is selected."""
     return None
+
+
+def _several_hosts(selection: Selection) -> bool:
+    return len(selection.snapshot.hosts) > 1
+
+
+def _any(_: Selection) -> bool:
+    return True
 
 
 def _needs_model(selection: Selection) -> str | None:
@@ -127,7 +136,7 @@ class Command:
 
     ``key`` is a comma list in Textual's spelling. ``enabled`` answers None where the command
     applies, or the reason it does not, said to whoever pressed the key. ``rank`` orders the
-    footer, 0 keeps a command out of it; ``weight`` says what a narrow footer drops last.
+    footer, 0 keeps a command out of it; ``worth`` says whether a footer offers it here at all.
     """
 
     id: str
@@ -139,6 +148,7 @@ class Command:
     enabled: Callable[[Selection], str | None] = always
     rank: int = 0
     group: str = "Model"
+    worth: Callable[[Selection], bool] = _any
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -213,6 +223,8 @@ COMMANDS: tuple[Command, ...] = (
             _MODEL, rank=140, group="Screens"),
     Command("log", "L", "log", "The event log, with search and follow",
             (*_MODEL, CHAT), rank=150, group="Screens"),
+    Command("hosts", "H", "hosts", "Each host: memory, devices, versions; enter shows its models",
+            _MODEL, rank=75, group="Screens", worth=_several_hosts),
     Command("panel_models", "1", "models", "Go to the Models panel", (DASHBOARD,), group="Screens"),
     Command("panel_canary", "2", "canary panel", "Go to the Canary panel", (DASHBOARD,),
             group="Screens"),
@@ -220,12 +232,12 @@ COMMANDS: tuple[Command, ...] = (
             (DASHBOARD,), group="Screens"),
     Command("panel_registry", "4", "registry panel", "Go to the Registry panel", (DASHBOARD,),
             group="Screens"),
-    Command("filter", "slash", "filter", "Show only models whose name holds a text",
-            (DASHBOARD, REGISTRY, LOG), rank=80, group="View"),
+    Command("filter", "slash", "filter", "Show only what holds these words; host:NAME means a host",
+            (DASHBOARD, REGISTRY, LOG, HOSTS), rank=80, group="View"),
     Command("sort", "s", "sort", "Order by name, state or size", (DASHBOARD, REGISTRY), rank=160,
             group="View"),
     Command("pause", "space", "pause", "Freeze what is shown; the engine goes on",
-            (DASHBOARD, LOG, REQUESTS), rank=170, group="View"),
+            (DASHBOARD, LOG, REQUESTS, HOSTS), rank=170, group="View"),
     Command("copy", "y", "copy", "Send the selected line to the terminal's clipboard and a file",
             _LISTS, group="View"),
     Command("rescan", "f5", "rescan", "Look for models on disk again", (DASHBOARD,), rank=180,
@@ -267,6 +279,12 @@ def commands_on(where: str, commands: Sequence[Command] = COMMANDS) -> tuple[Com
 def remapped(keymap: Mapping[str, str]) -> tuple[Command, ...]:
     """The table with the keys an operator gave by command id: what is shown must be what works."""
     return tuple(replace(c, key=keymap.get(c.id, c.key).replace(" ", "")) for c in COMMANDS)
+
+
+def offered(selection: Selection) -> list[Command]:
+    """What a footer tells of: the commands that do something now, the most useful first."""
+    worth = (c for c in table_of(selection) if c.rank and c.worth(selection))
+    return sorted((c for c in worth if c.refusal(selection) is None), key=lambda c: c.rank)
 
 
 def table_of(selection: Selection) -> tuple[Command, ...]:

@@ -11,6 +11,7 @@ from console.room import free_of
 from console.rows import speed_text
 from console.status import LIVE, OVERRIDE, SIGNS, SIMULATED, Glyphs, sign_of, state_text
 from console.units import bar_text, clock_text, moment_text, ms_text, size_text, span_text
+from console.whereabouts import trouble_words
 from console.wording import (
     ON_PROBATION,
     PROBATION,
@@ -23,6 +24,8 @@ from engine import (
     Decision,
     Evidence,
     Explanation,
+    HostState,
+    HostView,
     MemoryView,
     ModelView,
     QuarantineView,
@@ -59,6 +62,8 @@ class Papers:
     """Its rows in the registry, newest first."""
     explanation: Explanation | Decision | None = None
     """What the gate says of it now."""
+    host: HostView | None = None
+    """Where it is, if that could be elsewhere."""
 
 
 def dossier_of(
@@ -67,14 +72,14 @@ def dossier_of(
     """Tell all of one model.
 
     Args:
-        memory: The budget, beside which the estimate is put.
+        memory: Its host's, beside which the estimate is put.
         width: Columns.
         now: Unix seconds.
     """
     case = papers.case
     told = Dossier()
     told.places["model"] = 0
-    told.lines += _state(model, now, glyphs, width)
+    told.lines += _state(model, papers.host, now, glyphs, width)
     if model.refusal is not None:
         told.open("refusal", "Refused")
         told.lines += decision_lines(model.refusal, width, glyphs)
@@ -82,7 +87,7 @@ def dossier_of(
         told.open("quarantine", "Quarantine")
         told.lines += _case(case, model.strike_limit, width, now, glyphs)
     told.open("identity", "Identity")
-    told.lines += _identity(model, width, glyphs)
+    told.lines += _identity(model, papers.host, width, glyphs)
     told.open("canary", "Canary")
     told.lines += canary_lines(model, min(width, _MEASURE), now, glyphs)
     if model.canary is not None and model.readiness in LIVE:
@@ -161,11 +166,14 @@ def _admission(answer: Explanation | Decision | None, width: int, glyphs: Glyphs
     return [verdict_line(answer, width, glyphs), *checks_lines(answer.checks, width, glyphs)]
 
 
-def _state(model: ModelView, now: float, glyphs: Glyphs, width: int) -> list[Line]:
-    sign = sign_of(model)
+def _state(
+    model: ModelView, host: HostView | None, now: float, glyphs: Glyphs, width: int
+) -> list[Line]:
+    how = HostState.OK if host is None else host.state
+    sign = sign_of(model, how)
     cells = [
         Cell(f" {glyphs.of(sign)} ", sign.style),
-        Cell(tidy(state_text(model, now), ascii_only=glyphs.ascii_only), sign.style),
+        Cell(tidy(state_text(model, now, how), ascii_only=glyphs.ascii_only), sign.style),
     ]
     if model.since and model.readiness is not Readiness.UNLOADED:
         cells.append(Cell(f"  since {clock_text(model.since, now).strip()}", "dim"))
@@ -187,6 +195,9 @@ def _state(model: ModelView, now: float, glyphs: Glyphs, width: int) -> list[Lin
     text = safe(": ".join(part for part in told if part), glyphs, limit=1000)
     if text:
         lines += paragraph(text, width, "warn", indent=3)
+    if host is not None and how is not HostState.OK:
+        words = trouble_words(host, ascii_only=glyphs.ascii_only)
+        lines += paragraph(words, width, "warn", indent=3)
     if draining := drain_words(model, now):
         lines += paragraph(draining, width, "busy", indent=3)
     if model.probation:
@@ -195,7 +206,7 @@ def _state(model: ModelView, now: float, glyphs: Glyphs, width: int) -> list[Lin
     return lines
 
 
-def _identity(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
+def _identity(model: ModelView, host: HostView | None, width: int, glyphs: Glyphs) -> list[Line]:
     dot = f" {glyphs.dot} "
     context = dot.join(
         part
@@ -209,6 +220,7 @@ def _identity(model: ModelView, width: int, glyphs: Glyphs) -> list[Line]:
     lines: list[Line] = []
     for label, text in (
         ("id", model.id),
+        ("host", host.name if host is not None else ""),
         ("path", model.path),
         ("backend", on),
         ("runtime", model.runtime),

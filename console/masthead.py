@@ -2,13 +2,13 @@
 
 from rich.cells import cell_len
 
-from console.line import Cell, Line, cut, tidy, width_of
+from console.line import Cell, Line, cut, shorten, tidy, width_of
 from console.paragraph import wrap
 from console.presenter import Pulse
-from console.status import SIGNS, Glyphs
+from console.status import HOST_SIGNS, SIGNS, Glyphs
 from console.units import bar_text, size_text, span_text
 from console.wording import version_words
-from engine import Backend, EngineSnapshot, Notice, Readiness
+from engine import Backend, EngineSnapshot, HostState, Notice, Readiness
 
 
 def header_line(
@@ -26,8 +26,9 @@ def header_line(
         parts.append((rank, cells))
 
     host = tidy(snapshot.host, ascii_only=ascii_only, limit=24)
+    others = len(snapshot.hosts) - 1
     if host:
-        add(2, Cell(host, "name"))
+        add(2, Cell(host, "name"), *([Cell(f" +{others}", "dim")] if others > 0 else ()))
     if pulse.stale:
         add(0, Cell(f" STALE {span_text(pulse.age_s)} ", "alarm"))
     elif snapshot.stopping:
@@ -37,6 +38,10 @@ def header_line(
         add(0, down if pulse.down else Cell("engine starting", "busy"))
     else:
         add(3, Cell("engine ", "dim"), Cell(f"{max(pulse.age_s, period_s):.1f} s"))
+    for rank, state in ((0, HostState.STALE), (2, HostState.LOST)):
+        names = [host.name for host in snapshot.hosts if host.state is state]
+        if names:
+            add(rank, *_troubled(names, state, glyphs))
     memory = snapshot.memory
     if memory.budget > 0:
         share = memory.reserved / memory.budget
@@ -87,6 +92,15 @@ def header_line(
             line.append(Cell(" "))
         line.extend(cells)
     return tuple(line)
+
+
+def _troubled(names: list[str], state: HostState, glyphs: Glyphs) -> Line:
+    """``host b STALE``, ``3 hosts LOST``."""
+    sign = HOST_SIGNS[state]
+    if len(names) > 1:
+        return (Cell(f"{len(names)} hosts ", "dim"), Cell(sign.word, sign.style))
+    name = shorten(tidy(names[0], ascii_only=glyphs.ascii_only), 16, glyphs.ellipsis)
+    return (Cell("host ", "dim"), Cell(name, "name"), Cell(f" {sign.word}", sign.style))
 
 
 def _joined_width(parts: list[tuple[int, Line]]) -> int:

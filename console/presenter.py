@@ -12,8 +12,10 @@ from rich.cells import cell_len
 from console.line import Cell, DrawnLines, Line, cut, shorten, spread, tidy, width_of
 from console.panels import canary_lines, canary_title, quarantine_lines, registry_lines
 from console.rows import columns_for, heading, model_row
+from console.search import search_of
 from console.status import LIVE, SIMULATED, Glyphs, sign_of
 from console.units import clock_text, size_text
+from console.whereabouts import NOWHERE, Whereabouts, trouble_words, whereabouts
 from console.wording import (
     ON_PROBATION,
     codes_of,
@@ -21,11 +23,12 @@ from console.wording import (
     reason_words,
     release_words,
 )
-from engine import EngineSnapshot, ModelView, QuarantineView, Readiness
+from engine import EngineSnapshot, HostState, ModelView, QuarantineView, Readiness
 
 STALE_S = 3.0
 """Silence of the engine after which nothing on screen counts as live."""
 
+_NAMED = 5
 START = "start"
 """The id of the notice that the engine did not start."""
 
@@ -114,16 +117,17 @@ def arrange(
 def visible(snapshot: EngineSnapshot, options: ViewOptions) -> tuple[ModelView, ...]:
     """The models of the list: in the operator's order, filtered by every word of the filter.
 
-    A word matches the id, the backend or the state.
+    A word matches the id, the backend or the state; ``host:NAME`` the models of a host.
     """
     by_id = {model.id: model for model in snapshot.models}
-    words = options.filter.casefold().split()
-    if not words:
+    if not options.filter.strip():
         return tuple(by_id[i] for i in options.order if i in by_id)
+    search, where = search_of(options.filter, snapshot.hosts), whereabouts(snapshot)
 
     def wanted(model: ModelView) -> bool:
-        text = f"{model.id} {model.backend} {model.readiness} {sign_of(model).word}".casefold()
-        return all(word in text for word in words)
+        word = sign_of(model, where.state(model)).word
+        text = f"{model.id} {model.backend} {model.readiness} {word}".casefold()
+        return search.finds(model, text)
 
     return tuple(by_id[i] for i in options.order if i in by_id and wanted(by_id[i]))
 
@@ -149,6 +153,7 @@ def beat(snapshot: EngineSnapshot) -> Hashable:
         *(models, snapshot.quarantine, last_event, snapshot.registry_total),
         *(first_row and (first_row.ts, first_row.model_id), snapshot.started, snapshot.stopping),
         *(snapshot.notices, snapshot.runtimes, snapshot.api),
+        tuple((host.name, host.state) for host in snapshot.hosts),
     )
 
 
@@ -165,7 +170,10 @@ def moment(snapshot: EngineSnapshot, width: int, now: float) -> Hashable:
     counting = (
         any(m.retry_at is not None or m.drain_until is not None for m in snapshot.models)
         or any(not c.held and c.eligible_at > now - _LATELY_S for c in snapshot.quarantine)
-        or (columns_for(width).idle and any(m.idle_since is not None for m in snapshot.models))
+        or (
+            columns_for(width, whereabouts(snapshot)).idle
+            and any(m.idle_since is not None for m in snapshot.models)
+        )
     )
     return now if counting else time.localtime(now)[:3]  # times of other days are told as dates
 
@@ -175,17 +183,17 @@ def present(snapshot: EngineSnapshot, options: ViewOptions) -> Picture:
     glyphs = options.glyphs
     models = visible(snapshot, options) if options.seen is None else options.seen
     chosen = snapshot.model(options.selected) if options.selected else None
-    side = options.side_width
+    side, where = options.side_width, whereabouts(snapshot)
 
     def draw(index: int) -> Line:
-        return model_row(models[index], options.width, options.now, glyphs)
+        return model_row(models[index], options.width, options.now, glyphs, where)
 
     count = len(snapshot.quarantine)
     return Picture(
         ids=tuple(model.id for model in models),
-        heading=heading(options.width),
+        heading=heading(options.width, where),
         rows=DrawnLines(len(models), draw) if models else (_empty(snapshot, options),),
-        note=note_lines(chosen, options, snapshot.case(options.selected or "")),
+        note=note_lines(chosen, options, snapshot.case(options.selected or ""), where),
         models_title=f"Models {len(models)}/{len(snapshot.models)}" if options.filter else "Models",
         models_subtitle=f"filter: {tidy(options.filter, limit=30)}" if options.filter else "",
         canary_title=canary_title(chosen, side, glyphs),
@@ -210,13 +218,29 @@ def _empty(snapshot: EngineSnapshot, options: ViewOptions) -> Line:
         text = "the engine did not start; L shows why in full" if down else "starting the engine"
         return (Cell(f" {text}", "bad" if down else "dim"),)
     if snapshot.models:
-        return (Cell(" nothing matches the filter (esc clears it)", "dim"),)
+        why = tidy(_nothing(snapshot, options.filter), ascii_only=options.glyphs.ascii_only)
+        text = f" {why} (esc clears it)"
+        return (Cell(cut(text, options.width, options.glyphs.ellipsis), "dim"),)
     return (Cell(cut(" no models found: name a folder in config.toml, f5 looks again",
                      options.width, options.glyphs.ellipsis), "dim"),)  # fmt: skip
 
 
+def _nothing(snapshot: EngineSnapshot, typed: str) -> str:
+    """Why the filter lets nothing through."""
+    unknown = search_of(typed, snapshot.hosts).unknown
+    if not unknown:
+        return "nothing matches the filter"
+    names = [host.name for host in snapshot.hosts]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    there = f", only {', '.join(names[:_NAMED])}{more}" if names else ""
+    return f"no host is named {cut(unknown[0], 20)}{there}"
+
+
 def note_lines(
-    model: ModelView | None, options: ViewOptions, case: QuarantineView | None = None
+    model: ModelView | None,
+    options: ViewOptions,
+    case: QuarantineView | None = None,
+    where: Whereabouts = NOWHERE,
 ) -> tuple[Line, ...]:
     """Two lines about the selected model: what is wrong and the remedy, or what it is and where.
 
@@ -224,6 +248,7 @@ def note_lines(
 
     Args:
         case: Its quarantine, if it is in one.
+        where: The hosts.
     """
     if model is None:
         return ()
@@ -238,6 +263,7 @@ def note_lines(
     facts = say(
         "dim",
         f"{model.id} {SIMULATED}" if model.simulated else model.id,
+        f"on {model.host}" if where.widest else "",
         model.architecture,
         model.quantisation,
         f"{context:,} context" if context else "",
@@ -246,13 +272,18 @@ def note_lines(
         # What the row's "~" means.
         "" if model.readiness in LIVE else f"would take {size_text(_needed(model))}",
     )
+    reason = reason_words(model.reason, model.strike_limit)
+    if (host := where.troubled.get(model.host)) is not None:
+        # What was lost with its host says more than that the host is.
+        own = model.readiness is Readiness.QUARANTINED or (host.state is HostState.LOST and reason)
+        if not own:
+            return say("warn", trouble_words(host)), facts
     codes = dot.join(codes_of(model))
     if model.refusal is not None and model.readiness is Readiness.UNLOADED:
         key = "o overrides" if model.refusal.overridable else ""
         coded = f"{codes}: {model.refusal.message}"
         told = coded if len(coded) <= width - 2 else model.refusal.message  # the row names it too
         return say("refused", told), say("warn", model.refusal.remedy, key)
-    reason = reason_words(model.reason, model.strike_limit)
     if model.readiness is Readiness.QUARANTINED:
         remedy = model.refusal.remedy if model.refusal is not None else ""
         may = release_words(case, options.now) if case is not None else ""

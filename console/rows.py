@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from console.line import Cell, Line, cut, left, right, shorten, tidy, width_of
 from console.status import LIVE, OVERRIDE, SIMULATED, Glyphs, sign_of, state_text
 from console.units import age_text, context_text, rate_text, size_text
+from console.whereabouts import NOWHERE, Whereabouts, plain_id
 from console.wording import PROBATION
-from engine import Backend, ModelView, Readiness
+from engine import Backend, HostState, ModelView, Readiness
 
 _STATE = 20
 
@@ -16,6 +17,8 @@ class Columns:
     """Widths of the columns that come and go with the terminal's; 0 leaves one out."""
 
     name: int
+    host: int = 0
+    """The blank before it included."""
     requests: int = 4
     speed: int = 7
     measured: int = 0
@@ -27,28 +30,38 @@ class Columns:
 _FIXED = 3 + (1 + 4) + (1 + 7) + (2 + _STATE) + (1 + 3) + 1
 _NAME_MIN, _NAME_AMPLE, _NAME_LEAST = 20, 30, 8
 _EXTRAS = (("measured", 8), ("context", 6), ("idle", 6))
+_HOST_LEAST, _HOST_MOST, _NAME_BESIDE_HOST = 4, 10, 12
 
 
-def columns_for(width: int) -> Columns:
-    """Share ``width`` columns out: a narrow terminal loses the figures, a wide one gains some."""
+def columns_for(width: int, where: Whereabouts = NOWHERE) -> Columns:
+    """Share ``width`` columns out: a narrow terminal loses the figures, a wide one gains some.
+
+    A lone host takes none. In the narrowest window the hosts go before the names have no room:
+    the note still tells the host.
+    """
+    host = min(max(where.widest, _HOST_LEAST), _HOST_MOST) + 1 if where.widest else 0
     widths = {"speed": 7, "requests": 4}
-    name = width - _FIXED - sum(widths.values())
+    name = width - _FIXED - host - sum(widths.values())
     for figure in ("speed", "requests"):
         if name < _NAME_MIN:
             name += widths[figure]
             widths[figure] = 0
+    if host and name < _NAME_BESIDE_HOST:
+        return columns_for(width)
     for extra, wanted in _EXTRAS:
         if name - wanted < _NAME_AMPLE:
             break
         widths[extra] = wanted
         name -= wanted
-    return Columns(max(name, 8), **widths)
+    return Columns(max(name, 8), host, **widths)
 
 
-def heading(width: int) -> Line:
+def heading(width: int, where: Whereabouts = NOWHERE) -> Line:
     """The column heads."""
-    columns = columns_for(width)
-    text = "   " + left("MODEL", columns.name) + " " + left("ON", 4) + " " + right("MEM", 7)
+    columns = columns_for(width, where)
+    text = "   " + left("MODEL", columns.name)
+    text += left(" HOST", columns.host) if columns.host else ""
+    text += " " + left("ON", 4) + " " + right("MEM", 7)
     if columns.measured:
         text += right("MEAS", columns.measured)
     text += "  " + left("STATE", _STATE) + " STR"
@@ -93,14 +106,18 @@ def _memory(model: ModelView) -> str:
     return text if len(text) <= _MEM else text.replace(" ", "").replace(",", "")
 
 
-def model_row(model: ModelView, width: int, now: float, glyphs: Glyphs) -> Line:
-    """One model: glyph, name, badges, backend, memory, state, strikes, requests, speed."""
-    columns = columns_for(width)
-    sign = sign_of(model)
+def model_row(
+    model: ModelView, width: int, now: float, glyphs: Glyphs, where: Whereabouts = NOWHERE
+) -> Line:
+    """One model: glyph, name, badges, host, backend, memory, state, strikes, requests, speed."""
+    columns = columns_for(width, where)
+    host = where.state(model)
+    sign = sign_of(model, host)
     live = model.readiness is not Readiness.UNLOADED
-    name = tidy(model.id, ascii_only=glyphs.ascii_only)
+    name = tidy(plain_id(model) if columns.host else model.id, ascii_only=glyphs.ascii_only)
     # Few styles in a row: each run of another one costs bytes at every repaint.
-    quiet = "text" if live else "idle"
+    told = "text" if host is HostState.OK else "idle"
+    quiet = told if live else "idle"
     badges = _badges(model)
     room = columns.name - sum(len(badge) + 1 for badge, _ in badges)
     if room < _NAME_LEAST:  # a mark of four letters is better than a name of none
@@ -112,27 +129,32 @@ def model_row(model: ModelView, width: int, now: float, glyphs: Glyphs) -> Line:
     ]
     for badge, style in badges:
         cells += [Cell(" "), Cell(badge, style)]
+    if columns.host:
+        name = tidy(model.host, ascii_only=glyphs.ascii_only)
+        room = columns.host - 1
+        cells.append(Cell(" " + left(shorten(name, room, glyphs.ellipsis), room), quiet))
     on = SIMULATED if model.backend is Backend.SIMULATED else model.backend.value
     cells.append(Cell(" " + left(on, 4), "sim" if on == SIMULATED else quiet))
     cells.append(Cell(" " + right(_memory(model), _MEM), quiet))
     if columns.measured:
         measured = size_text(model.measured_bytes) if model.readiness in LIVE else ""
-        cells.append(Cell(right(measured, columns.measured), "text"))
-    state = tidy(state_text(model, now), ascii_only=glyphs.ascii_only)
+        cells.append(Cell(right(measured, columns.measured), told))
+    state = tidy(state_text(model, now, host), ascii_only=glyphs.ascii_only)
     if not live and not model.strikes:
         rest = width - width_of(cells) - 3
         cells.append(Cell("  " + cut(state, max(rest, _STATE), glyphs.ellipsis), sign.style))
         return tuple(cells)
     cells.append(Cell("  " + left(state, _STATE, glyphs.ellipsis), sign.style))
     strikes = glyphs.strikes(model.strikes, min(model.strike_limit, 3))
-    cells.append(Cell(" " + left(strikes, 3), "bad" if model.strikes else "text"))
+    cells.append(Cell(" " + left(strikes, 3), "bad" if model.strikes else told))
+    heard = host is HostState.OK
     idle = "" if model.idle_since is None else age_text(now - model.idle_since)
-    for figure, wide, style in (
-        (str(model.requests or ""), columns.requests, "text"),
-        (speed_text(model), columns.speed, "text"),
-        (context_text(model.context), columns.context, "text"),
-        (idle, columns.idle, "text"),
+    for figure, wide in (
+        (str(model.requests or ""), columns.requests),
+        (speed_text(model) if heard else "", columns.speed),
+        (context_text(model.context), columns.context),
+        (idle if heard else "", columns.idle),
     ):
         if wide:
-            cells.append(Cell(right(figure, wide), style))
+            cells.append(Cell(right(figure, wide), told))
     return tuple(cells)

@@ -1,9 +1,9 @@
 """Glyph, word and colour of every state, in one place; each of the three is enough alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from console.units import span_text
-from engine import Code, ModelView, Readiness, StepResult
+from engine import Code, HostState, ModelView, Readiness, StepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,16 @@ SIGNS: dict[str, Sign] = {
     "refused": Sign("!", "!", "refused", "refused"),
     "draining": Sign("▽", "v", "draining", "busy"),
     "back-off": Sign("◌", "@", "back-off", "warn"),
+    "STALE": Sign("□", "=", "STALE", "warn"),
+    "host lost": Sign("■", "#", "host lost", "idle"),
 }
-"""By readiness, and the three states a row can show besides: refused, draining, back-off."""
+"""By readiness, and the states a row can show besides: its own, and those of its host."""
+
+HOST_SIGNS: dict[HostState, Sign] = {
+    HostState.OK: Sign("●", "+", "up", "ok"),
+    HostState.STALE: SIGNS["STALE"],
+    HostState.LOST: Sign("■", "#", "LOST", "bad"),
+}
 
 STEP_SIGNS: dict[StepResult, Sign] = {
     StepResult.PENDING: Sign("·", ".", "pending", "idle"),
@@ -98,8 +106,22 @@ class Glyphs:
         return struck * count + clear * (limit - count)
 
 
-def sign_of(model: ModelView) -> Sign:
-    """The sign a row shows: the readiness, unless it is refused, draining or in back-off."""
+def sign_of(model: ModelView, host: HostState = HostState.OK) -> Sign:
+    """The sign a row shows: the readiness, unless it is refused, draining or in back-off.
+
+    Args:
+        host: How its host is. What is quarantined is so wherever it is.
+    """
+    sign = _own_sign(model)
+    if host is HostState.STALE:
+        style = "idle" if sign.style == "idle" else SIGNS["STALE"].style
+        return replace(SIGNS["STALE"], word=f"STALE {sign.word}", style=style)
+    if host is HostState.LOST and model.readiness is not Readiness.QUARANTINED:
+        return SIGNS["host lost"]
+    return sign
+
+
+def _own_sign(model: ModelView) -> Sign:
     if model.draining:
         return SIGNS["draining"]
     if model.retry_at is not None and model.readiness is Readiness.LOADING:
@@ -109,9 +131,12 @@ def sign_of(model: ModelView) -> Sign:
     return SIGNS[model.readiness]
 
 
-def state_text(model: ModelView, now: float) -> str:
-    """The state in words and figures: ``loading 42 %``, ``canary_pending 5/9``."""
-    sign = sign_of(model)
+def state_text(model: ModelView, now: float, host: HostState = HostState.OK) -> str:
+    """The state in words and figures: ``loading 42 %``, ``canary_pending 5/9``; of a host that is
+    not heard only the word, since its figures are old."""
+    sign = sign_of(model, host)
+    if host is not HostState.OK:
+        return sign.word
     if sign.word == "back-off" and model.retry_at is not None:
         return f"{sign.word} {span_text(model.retry_at - now)}"
     if sign.word == "draining" and model.drain_until is not None and model.requests:

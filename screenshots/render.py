@@ -34,6 +34,7 @@ PICTURES = {
     "explain": "test_screens/test_explain_refused",
     "registry": "test_screens/test_registry",
     "help": "test_screens/test_help",
+    "hosts": "test_screens/test_hosts",
 }
 FROM_DEMO = ("crash",)
 """Beats of the demo that have a picture of their own as well."""

@@ -17,7 +17,15 @@ from console.paragraph import paragraph
 from console.report import decision_lines, estimate_lines, verdict_line
 from console.room import held, room_for
 from console.units import size_text
-from engine import Decision, EngineError, EngineSnapshot, Explanation, LoadOptions, ModelView
+from engine import (
+    Decision,
+    EngineError,
+    EngineSnapshot,
+    Explanation,
+    LoadOptions,
+    MemoryView,
+    ModelView,
+)
 
 Load = Callable[[LoadOptions], Awaitable[None]]
 Explain = Callable[[LoadOptions], Awaitable[Explanation]]
@@ -75,7 +83,9 @@ class LoadDialog(Dialog[LoadOptions | None]):
     @property
     def runtimes(self) -> tuple[str, ...]:
         """Names of the runtimes this model could be given to, its own first."""
-        usable = [r.name for r in self._snapshot.runtimes
+        host = self._snapshot.host_of(self._subject)
+        runtimes = self._snapshot.runtimes if host is None else host.runtimes
+        usable = [r.name for r in runtimes
                   if r.backend is self._subject.backend and not r.error]  # fmt: skip
         own = self._subject.runtime
         return tuple(dict.fromkeys(name for name in (own, *usable) if name)) or ("default",)
@@ -232,7 +242,7 @@ class LoadDialog(Dialog[LoadOptions | None]):
         glyphs, width, answer = self.glyphs, self.inner, self._answer
         lines: list[Line] = [()]
         if answer is not None:
-            lines += estimate_lines(answer.estimate, self.lmx.snapshot.memory, width, glyphs)
+            lines += estimate_lines(answer.estimate, self._memory, width, glyphs)
             lines += self._room(answer)
         trained = self._subject.context_trained
         asked = self._asked.context if self._asked is not None else None
@@ -254,6 +264,10 @@ class LoadDialog(Dialog[LoadOptions | None]):
                 lines += self._refusal(answer.decision)
         return lines if self._loading else lines + self.changed_lines()
 
+    @property
+    def _memory(self) -> MemoryView:
+        return self.lmx.snapshot.memory_of(self._subject)
+
     def _refusal(self, decision: Decision) -> list[Line]:
         lines = decision_lines(decision, self.inner, self.glyphs, coded=False)
         if decision.overridable:
@@ -263,8 +277,9 @@ class LoadDialog(Dialog[LoadOptions | None]):
     def _room(self, answer: Explanation) -> list[Line]:
         if answer.estimate is None:
             return []
-        snapshot, glyphs = self.lmx.snapshot, self.glyphs
-        room = room_for(self._subject, answer.estimate, snapshot.memory, snapshot.models)
+        glyphs, models = self.glyphs, self.lmx.snapshot.models
+        beside = [model for model in models if model.host == self._subject.host]
+        room = room_for(self._subject, answer.estimate, self._memory, beside)
         if room.fits:
             return []
         lack = size_text(room.needed - room.free)

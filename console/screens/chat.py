@@ -20,6 +20,7 @@ from console.screens.composer import Composer
 from console.screens.page import Drawing, Page, Sheet
 from console.screens.prompt import PromptScreen
 from console.status import state_text
+from console.whereabouts import whereabouts
 from console.widgets.footer import FooterLine
 from console.widgets.header import HeaderLine
 from engine import ChatDelta, ChatEnd, ChatStream, EngineError, OutOfReach
@@ -129,10 +130,10 @@ class ChatScreen(Page):
     def draw(self, width: int, now: float) -> Drawing:
         """The transcript, with the model's state in the frame."""
         glyphs, model_id = self.glyphs, self.target_id or ""
-        model = self.lmx.snapshot.model(model_id)
+        model, hosts = self.lmx.snapshot.model(model_id), whereabouts(self.lmx.snapshot)
         name = shorten(tidy(model_id, ascii_only=glyphs.ascii_only), width - 24, glyphs.ellipsis)
         mark = "  sim" if model is not None and model.simulated else ""
-        state = "gone" if model is None else state_text(model, now)
+        state = "gone" if model is None else state_text(model, now, hosts.state(model))
         self._hear_phase()
         lines: list[Line] = transcript(self.conversation, width, glyphs, now)
         if not lines:

@@ -296,6 +296,11 @@ class DashboardScreen(Screen[None]):
         else:
             self._panel("models")
 
+    def narrow(self, text: str) -> None:
+        """Show the models that this filter finds."""
+        self.query_one(FilterBar).put(text)
+        self._panel("models")
+
     @on(FilterBar.Changed)
     def _filtered(self, event: FilterBar.Changed) -> None:
         """The operator's own doing: the selection may move to what is left."""

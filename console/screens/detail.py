@@ -106,8 +106,9 @@ class DetailScreen(Page):
             return Drawing(title, [gone])
         case = snapshot.case(model_id)
         self._keep_up(model)
-        papers = Papers(case, self._history, self._explanation)
-        told = dossier_of(model, papers, snapshot.memory, width, now, glyphs)
+        host = snapshot.host_of(model) if len(snapshot.hosts) > 1 else None
+        papers = Papers(case, self._history, self._explanation, host)
+        told = dossier_of(model, papers, snapshot.memory_of(model), width, now, glyphs)
         self._places = told.places
         return Drawing(title, told.lines)
 

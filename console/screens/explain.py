@@ -75,7 +75,9 @@ class ExplainScreen(Page):
     def _report(self, answer: Explanation, width: int) -> list[Line]:
         glyphs = self.glyphs
         lines: list[Line] = [verdict_line(answer, width, glyphs)]
-        memory = self.lmx.snapshot.memory
+        snapshot = self.lmx.snapshot
+        model = snapshot.model(self.target_id or "")
+        memory = snapshot.memory if model is None else snapshot.memory_of(model)
         lines += [*estimate_lines(answer.estimate, memory, width, glyphs), ()]
         lines += checks_lines(answer.checks, width, glyphs)
         lines.append(())

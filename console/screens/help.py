@@ -22,6 +22,8 @@ STATES = (
     ("refused", "the gate said no; e says why, o overrides where that helps"),
     ("draining", "finishes its requests, then ends"),
     ("back-off", "died; starts again by itself when the countdown ends"),
+    ("STALE", "its host is not heard: the row is as it last was"),
+    ("host lost", "its host is given up; it goes on when the host is back"),
 )
 ELSEWHERE = (
     ("enter", "in a dialog: confirm what has the focus; in the chat: send"),
@@ -30,6 +32,7 @@ ELSEWHERE = (
     ("ctrl+j", "in the chat: new line"),
     ("f", "in the log: follow the newest line"),
     ("x", "in the requests: cancel the chosen one"),
+    ("enter", "in the hosts: the models of the chosen one"),
     ("1-8", "in the details: go to a section"),
     ("ctrl+c", "cancel what runs, or say how to quit"),
     ("ctrl+q", "quit from anywhere"),

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from console.commands import Command, table_of
+from console.commands import offered
 from console.line import Cell, Line, cut, tidy, width_of
 from console.masthead import header_line
 from console.news import answer_on
@@ -151,13 +151,9 @@ class Page(Screen[None]):
 
     def _foot(self, width: int) -> Line:
         """The keys that work here, back first and help always."""
-        selection = self.lmx.selection(self)
-        commands = sorted(
-            (c for c in table_of(selection) if c.rank and c.refusal(selection) is None),
-            key=_rank,
-        )
-        offered = ((c.key_on(self.where), c.title) for c in commands)
-        keys = [("esc", self.back_word), *self.KEYS, *(entry for entry in offered if entry[0])]
+        commands = offered(self.lmx.selection(self))
+        told = ((c.key_on(self.where), c.title) for c in commands)
+        keys = [("esc", self.back_word), *self.KEYS, *(entry for entry in told if entry[0])]
         spare = len(keys) - 1
         cells = _key_cells(keys)
         while width_of(cells) > width and spare > 1:
@@ -180,10 +176,6 @@ class Page(Screen[None]):
         """The whole sheet as plain text."""
         text = "\n".join("".join(cell.text for cell in line) for line in self.sheet.lines)
         return "\n".join(line.rstrip() for line in text.split("\n"))
-
-
-def _rank(command: Command) -> int:
-    return command.rank
 
 
 def _key_cells(keys: Sequence[tuple[str, str]]) -> Line:

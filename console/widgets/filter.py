@@ -63,6 +63,10 @@ class FilterBar(Horizontal):
         """The line is there: whatever was typed for it may come."""
         cast("LmxApp", self.app).gate.open()
 
+    def put(self, text: str) -> None:
+        """Filter by this, as if it had been typed."""
+        self.query_one(Input).value = text
+
     def clear(self) -> None:
         """Drop the filter and hide the line."""
         self.query_one(Input).value = ""

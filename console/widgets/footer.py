@@ -1,6 +1,6 @@
 """The bottom line: the keys that do something now, and no others."""
 
-from console.commands import Selection, table_of
+from console.commands import Selection, offered
 from console.line import Cell, Line
 from console.widgets.lines import LinePanel
 
@@ -15,20 +15,17 @@ def footer_line(selection: Selection, width: int) -> Line:
     Args:
         width: Columns of the line.
     """
-    offered = sorted(
-        (c for c in table_of(selection) if c.rank and c.refusal(selection) is None),
-        key=lambda c: c.rank,
-    )
+    shown = offered(selection)
 
     def taken() -> int:
-        return sum(len(c.shown_key) + len(c.title) + 3 for c in offered) + 1
+        return sum(len(c.shown_key) + len(c.title) + 3 for c in shown) + 1
 
-    while offered and taken() > width:
-        spare = [c for c in offered if c.id not in ("help", "quit")]
+    while shown and taken() > width:
+        spare = [c for c in shown if c.id not in ("help", "quit")]
         if not spare:
             break
-        offered.remove(spare[-1])
+        shown.remove(spare[-1])
     cells: list[Cell] = [Cell(" ")]
-    for command in offered:
+    for command in shown:
         cells += [Cell(command.shown_key, "key"), Cell(f" {command.title}  ", "dim")]
     return tuple(cells)

@@ -16,6 +16,7 @@ from console.commands import (
     DETAIL,
     EXPLAIN,
     HELP,
+    HOSTS,
     LOG,
     PROMPT,
     REGISTRY,
@@ -27,13 +28,14 @@ from console.screens.chat import ChatScreen
 from console.screens.detail import DetailScreen
 from console.screens.explain import ExplainScreen
 from console.screens.help import HelpScreen
+from console.screens.hosts import HostsScreen
 from console.screens.log import LogScreen
 from console.screens.prompt import PromptScreen
 from console.screens.registry import RegistryScreen
 from console.screens.requests import RequestsScreen
 from console.screens.small import SmallScreen
 from engine import ChatTurn, EngineSnapshot, RegistryRow
-from tests.console import gallery
+from tests.console import fleet, gallery
 from tests.console.scripted import T0, Clock, ScriptedEngine, snapshot_of
 from tests.console.stage import assert_harmless, plain, settle
 
@@ -41,6 +43,7 @@ Build = Callable[..., LmxApp]
 RESTING, SERVING, STRUCK = "a-resting", "b-serving", "c-struck"
 NEEDS = {"load": RESTING, "override": RESTING, "release": STRUCK}
 """Which model a command applies to; the others take one that serves."""
+SCREENS = (DASHBOARD, DETAIL, REGISTRY, LOG, REQUESTS, HOSTS, EXPLAIN, HELP, CHAT, PROMPT)
 SIZES = ((120, 36), (80, 24), (60, 16), (50, 12), (200, 50), (80, 24))
 
 
@@ -61,6 +64,7 @@ def house() -> EngineSnapshot:
         events=tuple(gallery.event(f"event {i}", SERVING, i) for i in range(1, 60)),
         requests=(gallery.request(SERVING), gallery.request(SERVING, id="req-2")),
         outdated=(RESTING,),
+        hosts=fleet.hosts(),
         home="",
     )
 
@@ -72,6 +76,7 @@ def screen_for(where: str, model_id: str) -> Screen[Any] | None:
         REGISTRY: RegistryScreen,
         LOG: LogScreen,
         REQUESTS: RequestsScreen,
+        HOSTS: HostsScreen,
         EXPLAIN: lambda: ExplainScreen(model_id),
         HELP: HelpScreen,
         CHAT: lambda: ChatScreen(model_id),
@@ -111,7 +116,7 @@ def state(app: LmxApp, engine: ScriptedEngine) -> tuple[Any, ...]:
 
 CASES = [
     pytest.param(where, command, id=f"{where}-{command.id}")
-    for where in (DASHBOARD, DETAIL, REGISTRY, LOG, REQUESTS, EXPLAIN, HELP, CHAT, PROMPT)
+    for where in SCREENS
     for command in commands_on(where)
     if command.key_on(where)
 ]
@@ -150,9 +155,7 @@ def test_there_is_a_case_for_every_command(command: Command) -> None:
     assert any(case.values[1] is command for case in CASES)
 
 
-@pytest.mark.parametrize(
-    "where", [DASHBOARD, DETAIL, REGISTRY, LOG, REQUESTS, EXPLAIN, HELP, CHAT, PROMPT]
-)
+@pytest.mark.parametrize("where", SCREENS)
 async def test_every_screen_fits_every_window_and_comes_back_as_it_was(
     console: Build, where: str
 ) -> None:

@@ -13,13 +13,14 @@ from console.app import LmxApp
 from console.screens.chat import ChatScreen
 from console.screens.detail import DetailScreen
 from console.screens.explain import ExplainScreen
+from console.screens.hosts import HostsScreen
 from console.screens.log import LogScreen
 from console.screens.prompt import PromptScreen
 from console.screens.registry import RegistryScreen
 from console.screens.requests import RequestsScreen
 from engine import ChatTurn, EngineFace, FaceMismatch, Link, Notice, RemoteEngine
 from engine.http import watch
-from tests.console import gallery, stage
+from tests.console import fleet, gallery, stage
 from tests.console.faces import FACES, attached, seen
 from tests.console.scripted import Clock, ScriptedEngine
 from tests.console.stage import plain
@@ -153,6 +154,7 @@ PICTURES: dict[str, Ready] = {
     "explain": page(lambda: ExplainScreen("broken-13B")),
     "registry": page(RegistryScreen),
     "requests": page(RequestsScreen),
+    "hosts": page(HostsScreen),
     "log": page(LogScreen),
     "prompt": page(
         lambda: PromptScreen("MiniMax-M2.5-4bit", [ChatTurn("user", "hi")], asked=False)
@@ -165,7 +167,10 @@ def scripted() -> ScriptedEngine:
     working = gallery.working()
     odd = gallery.routable("[bold]a\x1b]0;t\x07\udcff漢")
     engine = ScriptedEngine()
-    engine.set(working, models=(*working.models, odd), notices=(Notice("n", "238 GB not back"),))
+    models = (*working.models, odd, *fleet.models()[-4:])
+    engine.set(
+        working, models=models, notices=(Notice("n", "238 GB not back"),), hosts=fleet.hosts()
+    )
     broken = working.model("broken-13B")
     assert broken is not None
     engine.explanations["broken-13B"] = stage.report(broken, stage.INCOMPLETE, stage.SIGNATURE)

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 
 from engine import Code, EngineSnapshot, Notice
-from tests.console import gallery
+from tests.console import fleet, gallery
 from tests.console.scripted import T0, Clock, ScriptedEngine, snapshot_of
 
 Build = Callable[..., Any]
@@ -109,6 +109,11 @@ def test_canary_failed(console: Build, snap_compare: Compare) -> None:
 
 def test_too_small(console: Build, snap_compare: Compare) -> None:
     assert shot(console, snap_compare, gallery.working(), size=(50, 12))
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+def test_hosts(console: Build, snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert shot(console, snap_compare, fleet.working(), size=size, select="gemma-3-27b-it-qat")
 
 
 def test_filter(console: Build, snap_compare: Compare) -> None:

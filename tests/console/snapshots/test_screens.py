@@ -8,6 +8,7 @@ from console.screens.chat import ChatScreen
 from console.screens.detail import DetailScreen
 from console.screens.explain import ExplainScreen
 from console.screens.help import HelpScreen
+from console.screens.hosts import HostsScreen
 from console.screens.log import LogScreen
 from console.screens.prompt import PromptScreen
 from console.screens.registry import RegistryScreen
@@ -23,7 +24,7 @@ from engine import (
     RegistryRow,
     Transition,
 )
-from tests.console import gallery
+from tests.console import fleet, gallery
 from tests.console.scripted import GB, T0, ScriptedEngine, ScriptedStream, snapshot_of
 from tests.console.stage import ARCHITECTURE, SIGNATURE, SIZE, before, report
 
@@ -181,6 +182,26 @@ def test_log(console: Build, snap_compare: Compare) -> None:
 def test_requests(console: Build, snap_compare: Compare) -> None:
     app = console(ScriptedEngine(gallery.working()))
     assert snap_compare(app, terminal_size=SIZE, run_before=before(RequestsScreen))
+
+
+def test_hosts(console: Build, snap_compare: Compare) -> None:
+    app = console(ScriptedEngine(fleet.working()))
+    assert snap_compare(app, terminal_size=LARGE, run_before=before(HostsScreen, "j"))
+
+
+def test_hosts_stale(console: Build, snap_compare: Compare) -> None:
+    app = console(ScriptedEngine(fleet.working()))
+    assert snap_compare(app, terminal_size=SIZE, run_before=before(HostsScreen, "j", "j"))
+
+
+def test_hosts_lost(console: Build, snap_compare: Compare) -> None:
+    app = console(ScriptedEngine(fleet.working()))
+    assert snap_compare(app, terminal_size=SIZE, run_before=before(HostsScreen, "G"))
+
+
+def test_hosts_alone(console: Build, snap_compare: Compare) -> None:
+    app = console(ScriptedEngine(fleet.lone()))
+    assert snap_compare(app, terminal_size=SIZE, run_before=before(HostsScreen))
 
 
 def test_help(console: Build, snap_compare: Compare) -> None:

@@ -1,0 +1,163 @@
+"""The hosts on screen: opened by a key, told as they change, and the way to one's models."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from console.app import LmxApp
+from console.modals.load import LoadDialog
+from console.screens.dashboard import DashboardScreen
+from console.screens.detail import DetailScreen
+from console.screens.hosts import HostsScreen
+from engine import HostState
+from tests.console import fleet
+from tests.console.faces import attached
+from tests.console.scripted import T0, Clock, ScriptedEngine
+from tests.console.stage import SIZE, open_screen, plain, settle, until
+
+Build = Callable[..., LmxApp]
+
+
+def silenced(engine: ScriptedEngine, name: str, state: HostState, why: str = "") -> None:
+    """A host changes."""
+    engine.set(
+        hosts=tuple(
+            replace(host, state=state, heard_at=T0, why=why) if host.name == name else host
+            for host in engine.snapshot().hosts
+        )
+    )
+
+
+async def test_enter_on_a_host_leads_to_its_models(console: Build) -> None:
+    app = console(ScriptedEngine(fleet.working()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        await pilot.press("H")
+        await settle(pilot)
+        assert isinstance(app.screen, HostsScreen)
+        assert "Hosts 4" in plain(app)
+        await pilot.press("j", "j", "enter")
+        await settle(pilot)
+        assert isinstance(app.screen, DashboardScreen)
+        text = plain(app)
+        assert "Models 2/9" in text
+        assert "filter: host:gpu-2" in text
+        assert app.screen.target_id == "gemma-3-27b-it-qat"
+        await pilot.press("escape")
+        await settle(pilot)
+        assert "MiniMax" in plain(app)
+        assert "filter:" not in plain(app)
+
+
+async def test_from_the_details_of_a_model_it_leads_back_to_the_list(console: Build) -> None:
+    app = console(ScriptedEngine(fleet.working()))
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, DetailScreen("phi-4-Q4_K_M"))
+        text = plain(app)
+        assert "□ STALE unloaded" in text
+        assert "gpu-2 is not heard" in text
+        await pilot.press("H", "enter")
+        await settle(pilot)
+        assert len(app.screen_stack) == 1
+        assert "filter: host:mono512" in plain(app)
+
+
+async def test_the_filter_of_the_hosts_and_its_row_to_copy(console: Build) -> None:
+    app = console(ScriptedEngine(fleet.working()))
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, HostsScreen())
+        await pilot.press("slash", *"stale", "enter")
+        await settle(pilot)
+        assert "Hosts 4" in plain(app)
+        assert "Linux aarch64" not in plain(app)
+        assert app.screen.copy_text.startswith("□ gpu-2")  # type: ignore[attr-defined]
+        await pilot.press("escape", "slash", *"xyz", "enter", "enter")
+        await settle(pilot)
+        assert "nothing matches the filter" in plain(app)
+        assert "no host is chosen" in plain(app)
+
+
+async def test_a_lone_host_says_how_to_get_more(console: Build) -> None:
+    app = console(ScriptedEngine(fleet.lone()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        assert "HOST" not in plain(app)
+        assert "H hosts" not in plain(app)
+        await pilot.press("H")
+        await settle(pilot)
+        assert "lmx serve --cluster auto" in plain(app)
+        await pilot.press("j", "enter")
+        await settle(pilot)
+        assert "filter: host:mono512" in plain(app)
+
+
+async def test_before_the_engine_has_started_there_is_none(console: Build) -> None:
+    app = console(ScriptedEngine(replace(fleet.lone(), hosts=(), models=(), started=False)))
+    async with app.run_test(size=SIZE) as pilot:
+        await open_screen(app, pilot, HostsScreen())
+        assert "no host is known before the engine has started" in plain(app)
+
+
+async def test_a_load_is_weighed_against_the_hosts_own_memory_and_models(console: Build) -> None:
+    engine = ScriptedEngine(fleet.working())
+    app = console(engine)
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        app.screen.target_id = "phi-4-Q4_K_M"  # type: ignore[attr-defined]
+        await pilot.press("l")
+        await until(pilot, lambda: "admitted" in plain(app))
+        assert isinstance(app.screen, LoadDialog)
+        assert "needs 9.0 GB, 280 GB free of 320 GB" in plain(app)
+        assert app.screen.runtimes == ("installed",)
+
+
+@pytest.mark.parametrize("kind", ["scripted", "remote"])
+async def test_a_host_that_falls_silent_is_said_and_comes_back(
+    console: Build, kind: str, tmp_path: Path
+) -> None:
+    engine = ScriptedEngine(fleet.working())
+    if kind == "scripted":
+        await falls_silent(console(engine), engine)
+        return
+    async with attached(engine, tmp_path) as face:
+        app = console(face, attached=face.name)
+        await falls_silent(app, engine)
+
+
+async def falls_silent(app: LmxApp, engine: ScriptedEngine) -> None:
+    async with app.run_test(size=(120, 36)) as pilot:
+
+        def shows(*texts: str) -> Callable[[], bool]:
+            return lambda: all(text in plain(app) for text in texts)
+
+        await until(pilot, shows("◇ GLM-5", "host gpu-2 STALE"))
+        silenced(engine, fleet.WELL, HostState.STALE)
+        await until(pilot, shows("□ GLM-5", "2 hosts STALE"), turns=1000)
+        silenced(engine, fleet.WELL, HostState.LOST, "its node is gone")
+        await until(pilot, shows("■ GLM-5", "host lost", "host gpu-2 STALE"), turns=1000)
+        await pilot.press("H", "j")
+        await until(pilot, shows("LOST", "gpu-1 is lost: its node is gone"))
+        silenced(engine, fleet.WELL, HostState.OK)
+        await until(pilot, shows("1 STALE, 1 LOST", "10.0.0.11"), turns=1000)
+
+
+async def test_a_stale_host_counts_on_its_own_screen_alone(console: Build) -> None:
+    clock = Clock()
+    app = console(ScriptedEngine(replace(fleet.working(), quarantine=())), clock=clock)
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        dashboard = app.screen
+        assert isinstance(dashboard, DashboardScreen)
+        drawn = dashboard._drawn
+        for _ in range(20):
+            clock.advance(app.pump.period_s)
+            app.pump.pull()
+            assert dashboard._seen(clock(), app.pulse) == drawn
+        await open_screen(app, pilot, HostsScreen())
+        assert "16 s" in plain(app)
+        clock.advance(9)
+        app.screen.redraw()  # type: ignore[attr-defined]
+        await settle(pilot)
+        assert "25 s" in plain(app)
