@@ -29,9 +29,12 @@ BATCH = 512
 """Most tokens of one decode: llama.cpp's default physical batch, where its prefill is fastest."""
 PROBE_CELLS = 512
 """Cache cells set aside for the canary's questions, so that they never push a request out."""
-OUTPUTS = 32
-"""Most logit rows of one decode. llama.cpp reserves a buffer of this many vocabularies:
-one for every token of a batch took 98 MiB of 49,152 tokens' logits, this takes 18 (measured)."""
+OUTPUTS = 40
+"""Most logit rows of one decode: the canary's passage is one batch with most vocabularies.
+llama.cpp reserves a buffer of this many vocabularies: one for every token of a batch took 98 MiB
+of 49,152 tokens' logits, 32 took 18 (measured)."""
+_SEQUENCES = 31
+"""Sequences that compute or are kept, unless there are more slots."""
 MOST_SLOTS = 255
 """llama.cpp's limit of 256 sequences, less the one for probes."""
 _FEW_KEPT = 8
@@ -155,8 +158,8 @@ class NativeModel:
             or native.llama_model_n_swa(self._model)
         ):
             return 0
-        # llama.cpp holds a row of logits ready for each sequence, and OUTPUTS of them anyway.
-        return min(max(OUTPUTS - 1 - slots, _FEW_KEPT), MOST_SLOTS - slots)
+        # llama.cpp holds a row of logits ready for each sequence, and OUTPUTS rows anyway.
+        return min(max(_SEQUENCES - slots, _FEW_KEPT), MOST_SLOTS - slots)
 
     def _make_context(self, threads: int) -> Any:
         parameters = native.llama_context_default_params()

