@@ -15,7 +15,7 @@ from console.rows import columns_for, heading, model_row
 from console.search import search_of
 from console.status import LIVE, SIMULATED, Glyphs, sign_of
 from console.units import clock_text, size_text
-from console.whereabouts import NOWHERE, Whereabouts, trouble_words, whereabouts
+from console.whereabouts import NOWHERE, Whereabouts, plain_id, trouble_words, whereabouts
 from console.wording import (
     ON_PROBATION,
     codes_of,
@@ -263,7 +263,7 @@ def note_lines(
     facts = say(
         "dim",
         f"{model.id} {SIMULATED}" if model.simulated else model.id,
-        f"on {model.host}" if where.widest else "",
+        f"on {model.host}" if where.widest and plain_id(model) == model.id else "",
         model.architecture,
         model.quantisation,
         f"{context:,} context" if context else "",

@@ -63,17 +63,17 @@ def hosts() -> tuple[HostView, ...]:
 
 
 def models() -> tuple[ModelView, ...]:
-    """What stands on each of them; a copy of one model on two."""
+    """What stands on each of them; of two models on two."""
     lost = f"host lost: {WHY_LOST}; no other host has the files"
     return (
         gallery.routable(host=OWN),
         gallery.routable("MiniMax-M2.5-4bit@gpu-1", host=WELL, requests=1),
-        gallery.proving(host=WELL),
-        gallery.quarantined(host=WELL),
+        gallery.proving("GLM-5-2.5bit@gpu-1", host=WELL),
+        gallery.quarantined("Kimi-K2.5-3bit@gpu-1", host=WELL),
         gallery.model("Qwen3-8B-Q4_K_M", host=OWN),
-        gallery.routable("gemma-3-27b-it-qat", 16, backend="gguf", host=STALE, probation=True),
-        gallery.model("phi-4-Q4_K_M", 9, host=STALE),
-        gallery.model("Mistral-Small-24B", 14, host=LOST, reason=lost),
+        gallery.routable("gemma-3-27b-it-qat@gpu-2", 16, backend="gguf", host=STALE),
+        gallery.model("phi-4-Q4_K_M@gpu-2", 9, host=STALE),
+        gallery.model("Mistral-Small-24B@attic", 14, host=LOST, reason=lost),
         gallery.model("Qwen3-8B-Q4_K_M@attic", host=LOST),
     )
 
@@ -87,7 +87,7 @@ def working() -> EngineSnapshot:
     )
     return replace(
         snapshot_of(*models(), memory=total, hosts=there),
-        quarantine=(gallery.case(),),
+        quarantine=(gallery.case("Kimi-K2.5-3bit@gpu-1"),),
         registry=gallery.registry(),
         registry_total=3,
         events=(gallery.event("gpu-2 is not heard any more", level="warn"),),

@@ -44,7 +44,7 @@ async def test_enter_on_a_host_leads_to_its_models(console: Build) -> None:
         text = plain(app)
         assert "Models 2/9" in text
         assert "filter: host:gpu-2" in text
-        assert app.screen.target_id == "gemma-3-27b-it-qat"
+        assert app.screen.target_id == "gemma-3-27b-it-qat@gpu-2"
         await pilot.press("escape")
         await settle(pilot)
         assert "MiniMax" in plain(app)
@@ -54,7 +54,7 @@ async def test_enter_on_a_host_leads_to_its_models(console: Build) -> None:
 async def test_from_the_details_of_a_model_it_leads_back_to_the_list(console: Build) -> None:
     app = console(ScriptedEngine(fleet.working()))
     async with app.run_test(size=SIZE) as pilot:
-        await open_screen(app, pilot, DetailScreen("phi-4-Q4_K_M"))
+        await open_screen(app, pilot, DetailScreen("phi-4-Q4_K_M@gpu-2"))
         text = plain(app)
         assert "□ STALE unloaded" in text
         assert "gpu-2 is not heard" in text
@@ -105,7 +105,7 @@ async def test_a_load_is_weighed_against_the_hosts_own_memory_and_models(console
     app = console(engine)
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
-        app.screen.target_id = "phi-4-Q4_K_M"  # type: ignore[attr-defined]
+        app.screen.target_id = "phi-4-Q4_K_M@gpu-2"  # type: ignore[attr-defined]
         await pilot.press("l")
         await until(pilot, lambda: "admitted" in plain(app))
         assert isinstance(app.screen, LoadDialog)

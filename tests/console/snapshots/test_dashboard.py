@@ -113,7 +113,9 @@ def test_too_small(console: Build, snap_compare: Compare) -> None:
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 def test_hosts(console: Build, snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert shot(console, snap_compare, fleet.working(), size=size, select="gemma-3-27b-it-qat")
+    assert shot(
+        console, snap_compare, fleet.working(), size=size, select="gemma-3-27b-it-qat@gpu-2"
+    )
 
 
 def test_filter(console: Build, snap_compare: Compare) -> None:

@@ -132,14 +132,14 @@ def found(snapshot: EngineSnapshot, typed: str) -> list[str]:
 
 def test_the_filter_takes_a_host_and_words() -> None:
     snapshot = fleet.working()
-    assert found(snapshot, "host:gpu-2") == ["gemma-3-27b-it-qat", "phi-4-Q4_K_M"]
-    assert found(snapshot, "unloaded HOST:GPU-2") == ["phi-4-Q4_K_M"]
+    assert found(snapshot, "host:gpu-2") == ["gemma-3-27b-it-qat@gpu-2", "phi-4-Q4_K_M@gpu-2"]
+    assert found(snapshot, "unloaded HOST:GPU-2") == ["phi-4-Q4_K_M@gpu-2"]
     assert found(snapshot, "host:attic qwen") == ["Qwen3-8B-Q4_K_M@attic"]
     assert len(found(snapshot, "host:gpu-1 host:gpu-2")) == 5
     assert found(snapshot, "host:gpu") == found(snapshot, "host:gpu-1 host:gpu-2")
     assert found(snapshot, "host:") == found(snapshot, "")
-    assert found(snapshot, "stale routable") == ["gemma-3-27b-it-qat"]
-    assert found(snapshot, "lost") == ["Mistral-Small-24B", "Qwen3-8B-Q4_K_M@attic"]
+    assert found(snapshot, "stale routable") == ["gemma-3-27b-it-qat@gpu-2"]
+    assert found(snapshot, "lost") == ["Mistral-Small-24B@attic", "Qwen3-8B-Q4_K_M@attic"]
 
 
 def test_the_whole_name_of_a_host_means_no_other_that_it_begins() -> None:
@@ -165,10 +165,10 @@ def test_the_note_tells_what_is_wrong_with_the_host() -> None:
         return texts(present(snapshot, view(snapshot, selected=model_id)).note)
 
     stale = " gpu-2 is not heard: what stands here is old, and nothing is loaded there"
-    assert note("phi-4-Q4_K_M")[0] == stale
-    assert note("gemma-3-27b-it-qat")[0] == stale
+    assert note("phi-4-Q4_K_M@gpu-2")[0] == stale
+    assert note("gemma-3-27b-it-qat@gpu-2")[0] == stale
     assert note("Qwen3-8B-Q4_K_M@attic")[0] == " attic is lost: nothing heard of it for 15 s"
-    ran = note("Mistral-Small-24B")[0]
+    ran = note("Mistral-Small-24B@attic")[0]
     assert ran.startswith(" host lost: nothing heard of it for 15 s; no other host")
 
 
@@ -248,7 +248,7 @@ def test_a_host_in_one_row_and_in_full() -> None:
 
 def test_a_model_being_loaded_on_a_host_takes_from_that_hosts_memory() -> None:
     snapshot = fleet.working()
-    there = snapshot.model("phi-4-Q4_K_M")
+    there = snapshot.model("phi-4-Q4_K_M@gpu-2")
     assert there is not None
     assert there.readiness is Readiness.UNLOADED
     assert snapshot.memory_of(there) == fleet.memory(320, 40)

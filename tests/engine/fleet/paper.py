@@ -49,6 +49,8 @@ class PaperCluster:
         self.root = root
         self.placement = PuppetPlacement()
         self.quarters: dict[str, PaperQuarters] = {}
+        self.free: dict[str, int] = {}
+        """Bytes a host has free, where that is not twice its budget."""
         self.settings = load_settings(
             home=root / "home",
             folders=(root / "own",),
@@ -101,8 +103,16 @@ class PaperCluster:
             quarters=self.quarters[name],
             placement=self.placement,
             budget=budget,
-            memory=lambda: Memory(2 * budget, 2 * budget),
+            memory=lambda: Memory(2 * budget, self.free.get(name, 2 * budget)),
         )
+
+    async def miss(self, name: str, heard_at: float) -> None:
+        """Nothing is heard of a host since then."""
+        (await self._audience).stale(name, heard_at)
+
+    async def hear(self, name: str) -> None:
+        """It is heard again."""
+        (await self._audience).heard(name)
 
     async def lose(self, name: str) -> None:
         """A host is gone."""
