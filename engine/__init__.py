@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from engine.fleet.member import ClusterTrouble
     from engine.home.home import HomeTaken, HomeUnusable, check_home, read_engine
     from engine.home.place import default_home
+    from engine.http.keys import KeyTrouble, read_key
     from engine.http.server import ApiServer
     from engine.http.trouble import ApiMisconfigured, ApiTrouble
     from engine.inspection import Inspection
@@ -96,6 +97,7 @@ _ROOMS = {
     ),
     "engine.lives.figures": ("PerformanceView",),
     "engine.home.home": ("HomeTaken", "HomeUnusable", "check_home", "read_engine"),
+    "engine.http.keys": ("KeyTrouble", "read_key"),
     "engine.http.server": ("ApiServer",),
     "engine.http.trouble": ("ApiMisconfigured", "ApiTrouble"),
     "engine.inspection": ("Inspection",),
@@ -175,6 +177,7 @@ __all__ = [
     "HostState",
     "HostView",
     "Inspection",
+    "KeyTrouble",
     "Lane",
     "Link",
     "LoadOptions",
@@ -211,6 +214,7 @@ __all__ = [
     "load_settings",
     "parse_address",
     "read_engine",
+    "read_key",
     "with_defaults",
 ]
 

@@ -3,7 +3,6 @@
 import argparse
 import getpass
 import os
-import stat
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,6 @@ STARTING_S = 5.0
 """An engine that has just taken the home opens its API so soon, or has none."""
 _LOOK_S = 0.1
 _TRIES = 3
-_LONGEST_KEY = 4096
 _DOORS = ("unauthorized", "forbidden")
 
 
@@ -113,13 +111,11 @@ def _with(client: Client, key: str) -> Client:
 
 def _key_in(path: Path) -> str:
     """The key in a file. Raises NoEngine: it cannot serve."""
-    where = shown(os.fspath(path))
+    from engine import KeyTrouble, read_key
+
     try:
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise NoEngine(f"others may read {where}; run: chmod 600 {where}")
-        key = path.read_text(encoding="utf-8")[:_LONGEST_KEY].strip()
-    except (OSError, ValueError) as error:
-        raise NoEngine(f"{where} cannot be read: {error}") from error
-    if not key:
-        raise NoEngine(f"{where} is empty")
-    return key
+        return read_key(path)
+    except FileNotFoundError:
+        raise NoEngine(f"there is no key file {shown(os.fspath(path))}") from None
+    except KeyTrouble as trouble:
+        raise NoEngine(str(trouble)) from trouble

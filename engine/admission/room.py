@@ -52,7 +52,7 @@ def fits(subject: Subject) -> bool:
     are taken at the catalog's word."""
     facts = subject.facts
     need = _need(subject)
-    budget = min(facts.budget, facts.device_limit or facts.budget)
+    budget = facts.budget if facts.device_limit is None else min(facts.budget, facts.device_limit)
     room = budget - facts.reserved - facts.lost
     return max(need.total, need.weights) <= min(room, facts.available)
 

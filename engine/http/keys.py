@@ -43,12 +43,25 @@ def read_keys(home: Path, environ: Mapping[str, str] | None = None) -> Keys:
 
 
 def _read(path: Path) -> str | None:
+    try:
+        return read_key(path)
+    except FileNotFoundError:
+        return None
+
+
+def read_key(path: Path) -> str:
+    """The key in a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        KeyTrouble: the file is empty, cannot be read, or others may read it.
+    """
     where = clean_line(str(path))
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = disk.read(path, _LONGEST)
     except FileNotFoundError:
-        return None
+        raise
     except OSError as error:
         raise KeyTrouble(f"{where} cannot be read: {error.strerror or error}") from error
     if mode & _OTHERS:

@@ -1,5 +1,6 @@
 """Which engine a console attaches to, and what it shows at its door."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,14 @@ def test_a_key_file_is_read_and_must_be_private(door: Door, tmp_path: Path) -> N
     path.write_text("")
     with pytest.raises(NoEngine, match="is empty"):
         attach.named(URL, path)
-    with pytest.raises(NoEngine, match="cannot be read"):
+    with pytest.raises(NoEngine, match="there is no key file"):
         attach.named(URL, tmp_path / "none")
+
+
+def test_a_pipe_is_no_key_file_and_is_not_waited_for(door: Door, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "key", 0o600)
+    with pytest.raises(NoEngine, match="cannot be read"):
+        attach.named(URL, tmp_path / "key")
 
 
 def test_an_engine_of_another_version_is_not_attached_to(door: Door) -> None:
