@@ -152,7 +152,7 @@ def command(backend: Backend, descriptor: int, parent: int) -> list[str]:
 def environment() -> dict[str, str]:
     """What a worker needs of the environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return kept | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | {"PYTHONPATH": str(ROOT)}
 
 
 def ask(request_id: str, text: str = "one two three", **sampling: Any) -> Generate:

@@ -55,6 +55,7 @@ async def open_engine(tmp_path: Path, home: Path) -> AsyncIterator[Opener]:
             "lmstudio": tmp_path / "no-lmstudio",
             "starter": False,
             "spare": False,
+            "threads": 1,  # tests compute side by side; two that share their cores lose both
             "quarantining": {"backoff_s": (0.05, 0.05, 0.05)},
         }
         (tmp_path / "models").mkdir(exist_ok=True)

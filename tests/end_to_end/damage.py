@@ -5,8 +5,9 @@ import json
 import random
 import shutil
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -188,11 +189,12 @@ class Part:
     data: bytes
 
 
-def read_safetensors(path: Path) -> dict[str, Part]:
-    """Every tensor of a file."""
+@lru_cache(maxsize=1)
+def read_safetensors(path: Path) -> Mapping[str, Part]:
+    """Every tensor of a file; a copy after the other is made of the same one."""
     data = path.read_bytes()
     length = _u64(data, 0)
-    parts = {}
+    parts: dict[str, Part] = {}
     for name, about in json.loads(data[8 : 8 + length]).items():
         if name != "__metadata__":
             begin, end = about["data_offsets"]
@@ -228,7 +230,7 @@ def copy_mlx(
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         shutil.copyfile(folder / name, target / name)
     settings = json.loads((folder / "config.json").read_text()) | config
-    parts = read_safetensors(folder / "model.safetensors")
+    parts = dict(read_safetensors(folder / "model.safetensors"))
     if layers is not None:
         settings["num_hidden_layers"] = layers
         gone = tuple(f"model.layers.{n}." for n in range(layers, 100))

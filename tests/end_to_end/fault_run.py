@@ -71,6 +71,7 @@ def _open(folder: Path) -> Engine:
         "lmstudio": folder / "models",
         "starter": True,
         "context": 512,
+        "threads": 1,
         "quarantining": {"strikes": 10_000, "backoff_s": (0.05,)},
         "deadlines": {"heartbeat_s": 3.0, "first_token_s": 3.0, "silence_s": 3.0, "canary_s": 5.0},
     }

@@ -48,7 +48,10 @@ def load(**values: Any) -> Any:
     from engine.backends.gguf import GgufBackend
 
     backend = GgufBackend()
-    frame = {"model_id": "starter", "path": str(starter()), "context": CONTEXT, **values}
+    # One thread: the other half of the tests computes too, and two that wait for each other at
+    # every step of a token lose both their cores to it.
+    frame = {"model_id": "starter", "path": str(starter()), "context": CONTEXT, "threads": 1}
+    frame |= values
     backend.load(Load.model_validate(frame), lambda *_: None)
     return backend
 
@@ -325,7 +328,7 @@ def test_a_model_cut_short_is_refused_with_the_librarys_reason(tmp_path: Path) -
 def test_a_real_worker_serves_it(tmp_path: Path) -> None:
     client = Client(Backend.GGUF, tmp_path / "stderr")
     try:
-        loaded = client.load(starter())
+        loaded = client.load(starter(), threads=1)
         assert isinstance(loaded, Loaded)
         assert (loaded.vocabulary, loaded.chat) == (49152, True)
         client.send(ask("r", "Tell me a story.", max_tokens=500))

@@ -52,7 +52,9 @@ def _backend(kind: str, folder: Path) -> Any:
 
         backend = MlxBackend()
         given = {"path": str(folder / "starter"), "build_from": str(gguf)}
-    spec = Load.model_validate({"model_id": "starter", "context": 128, "slots": 3, **given})
+    spec = Load.model_validate(
+        {"model_id": "starter", "context": 128, "slots": 3, "threads": 1, **given}
+    )
     backend.load(spec, lambda *_: None)
     return backend
 

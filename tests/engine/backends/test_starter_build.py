@@ -73,7 +73,7 @@ def llama() -> Iterator[Any]:
     from engine.backends.gguf_native import NativeModel
 
     model = NativeModel(
-        str(starter_gguf()), context=256, slots=1, threads=2, on_fraction=lambda _: None
+        str(starter_gguf()), context=256, slots=1, threads=1, on_fraction=lambda _: None
     )
     yield model
     model.close()
