@@ -171,12 +171,18 @@ def _told(host: HostView) -> tuple[RuntimeView, ...]:
 
 def _version(runtime: RuntimeView, glyphs: Glyphs) -> str:
     text = version_words(runtime.version or runtime.name, 24, glyphs.ellipsis)
-    text = f"no {runtime.backend.value}" if runtime.error else text
+    text = f"no {_named(runtime) or runtime.backend.value}" if runtime.error else text
     return tidy(text, ascii_only=glyphs.ascii_only)
 
 
 def _whole_version(runtime: RuntimeView) -> str:
-    named = "" if runtime.name in ("installed", "") else f"{runtime.name}: "
+    name = _named(runtime)
     if runtime.error:
-        return f"{named}no {runtime.backend.value}: {runtime.error}"
-    return named + (runtime.version or "version unknown")
+        return f"no {name or runtime.backend.value}: {runtime.error}"
+    version = runtime.version or "version unknown"
+    return f"{name}: {version}" if name else version
+
+
+def _named(runtime: RuntimeView) -> str:
+    """The name of a runtime that an operator added; empty for the interpreter's own."""
+    return "" if runtime.name == "default" else runtime.name

@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,6 +72,8 @@ class Fleet:
     engine: Engine
     cluster: PaperCluster
     server: ApiServer
+    house: AbstractAsyncContextManager[Engine]
+    """Ends the engine; let go of, it would end it at once."""
     joins: list[float]
     """Milliseconds of processor time for each host that joined."""
 
@@ -83,14 +86,20 @@ async def opened(folder: Path, hosts: int, models: int) -> Fleet:
         for number in range(models // hosts - 1):
             cluster.put(host, f"{host}-model-{number}")
         cluster.put(host, EVERYWHERE)
-    engine = await cluster.engine().__aenter__()
+    house = cluster.engine()
+    engine = await house.__aenter__()
     joins = []
     for host in names[1:]:
         member = cluster.member(host, "", 4 * GB)
         joins.append(await spent(lambda m=member: engine._fleet.joined(m)))  # type: ignore[misc]
     server = ApiServer(engine, engine.settings, Address("127.0.0.1", 0), version="bench")
     await server.start()
-    return Fleet(engine, cluster, server, joins)
+    return Fleet(engine, cluster, server, house, joins)
+
+
+async def ended(fleet: Fleet) -> None:
+    """End the engine."""
+    await fleet.house.__aexit__(None, None, None)
 
 
 async def spent(work: Callable[[], Awaitable[object]]) -> float:
@@ -205,7 +214,7 @@ def main() -> int:
                 outside(table, fleet, loop, folder, models)
             finally:
                 loop.run(fleet.server.stop())
-                loop.run(fleet.engine.stop())
+                loop.run(ended(fleet))
                 loop.close()
     bends(report, table)
     print("", *table.lines(), sep="\n")

@@ -23,9 +23,9 @@ def host(name: str, budget: int, reserved: int, **fields: Any) -> HostView:
         "devices": ("Linux x86_64", "A100"),
         "memory": memory(budget, reserved),
         "runtimes": (
-            RuntimeView("installed", Backend.MLX, "", "mlx is not installed"),
-            RuntimeView("installed", Backend.GGUF, "llama-cpp-python 0.3.36"),
-            RuntimeView("simulated", Backend.SIMULATED, "simulated 1.0"),
+            RuntimeView("default", Backend.MLX, "", "mlx is not installed"),
+            RuntimeView("default", Backend.GGUF, "llama-cpp-python 0.3.36"),
+            RuntimeView("default", Backend.SIMULATED, "simulated 1.0"),
         ),
         "models": 1,
     }
@@ -35,8 +35,8 @@ def host(name: str, budget: int, reserved: int, **fields: Any) -> HostView:
 def hosts() -> tuple[HostView, ...]:
     """One in every state, the engine's own first."""
     both = (
-        RuntimeView("installed", Backend.MLX, gallery.MLX),
-        RuntimeView("installed", Backend.GGUF, "llama-cpp-python 0.3.36"),
+        RuntimeView("default", Backend.MLX, gallery.MLX),
+        RuntimeView("default", Backend.GGUF, "llama-cpp-python 0.3.36"),
         RuntimeView("next", Backend.MLX, "mlx-lm 0.33.0, mlx 0.33.1"),
     )
     own = host(OWN, 512, 121, own=True, devices=("Darwin arm64",), runtimes=both, models=1)
@@ -99,7 +99,7 @@ def lone() -> EngineSnapshot:
     """The engine's own host alone, as every engine shows itself."""
     [own, *_] = hosts()
     working = gallery.working()
-    own = replace(own, memory=working.memory, runtimes=working.runtimes)
+    own = replace(own, memory=working.memory)
     return replace(
         working, hosts=(own,), models=tuple(replace(m, host=OWN) for m in working.models)
     )

@@ -11,7 +11,7 @@ from console.modals.load import LoadDialog
 from console.screens.dashboard import DashboardScreen
 from console.screens.detail import DetailScreen
 from console.screens.hosts import HostsScreen
-from engine import HostState
+from engine import Backend, HostState, RuntimeView
 from tests.console import fleet
 from tests.console.faces import attached
 from tests.console.scripted import T0, Clock, ScriptedEngine
@@ -101,8 +101,12 @@ async def test_before_the_engine_has_started_there_is_none(console: Build) -> No
 
 
 async def test_a_load_is_weighed_against_the_hosts_own_memory_and_models(console: Build) -> None:
-    engine = ScriptedEngine(fleet.working())
-    app = console(engine)
+    newer = RuntimeView("newer", Backend.GGUF, "llama-cpp-python 0.4.0")
+    there = tuple(
+        replace(host, runtimes=(newer,)) if host.name == fleet.STALE else host
+        for host in fleet.hosts()
+    )
+    app = console(ScriptedEngine(replace(fleet.working(), hosts=there)))
     async with app.run_test(size=SIZE) as pilot:
         await settle(pilot)
         app.screen.target_id = "phi-4-Q4_K_M@gpu-2"  # type: ignore[attr-defined]
@@ -110,7 +114,7 @@ async def test_a_load_is_weighed_against_the_hosts_own_memory_and_models(console
         await until(pilot, lambda: "admitted" in plain(app))
         assert isinstance(app.screen, LoadDialog)
         assert "needs 9.0 GB, 280 GB free of 320 GB" in plain(app)
-        assert app.screen.runtimes == ("installed",)
+        assert app.screen.runtimes == ("installed", "newer")
 
 
 @pytest.mark.parametrize("kind", ["scripted", "remote"])

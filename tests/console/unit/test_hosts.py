@@ -241,6 +241,13 @@ def test_a_host_in_one_row_and_in_full() -> None:
     ]
     assert text(well[0]) == " gpu-1 · 10.0.0.11 · A100, Linux x86_64 · 1 of 3 models routable"
     assert text(well[1]) == " no mlx: mlx is not installed · llama-cpp-python 0.3.36"
+    odd = replace(snapshot.hosts[0].runtimes[2], version="", error="no interpreter")
+    broken = replace(snapshot.hosts[0], runtimes=(odd,))
+    assert (
+        text(host_note(broken, census[fleet.OWN], 118, Glyphs())[1]) == " no next: no interpreter"
+    )
+    line = host_line(broken, census[fleet.OWN], snapshot.hosts, 118, T0, Glyphs())
+    assert text(line).endswith("  no next")
     assert text(stale[0]).startswith(" gpu-2 is not heard: ")
     assert text(lost[0]) == " attic is lost: nothing heard of it for 15 s"
     assert lost[0][0].style == "bad"
