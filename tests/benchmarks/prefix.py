@@ -17,7 +17,7 @@ from engine import Backend
 from tests.benchmarks import llama_server
 from tests.benchmarks.load_client import listen
 from tests.benchmarks.own_server import serving
-from tests.benchmarks.report import Report, at_most
+from tests.benchmarks.report import Bar, Report, at_most
 from tests.benchmarks.starter_run import STARTERS
 
 TAKES_S = 90
@@ -92,8 +92,14 @@ async def turns(
     return found
 
 
-def tell(report: Report, found: Mapping[str, list[Round]], peer: str) -> None:
-    """What a warm one takes of a cold one's time, and the peer's beside ours if it was there."""
+def tell(
+    report: Report, found: Mapping[str, list[Round]], peer: str, *, bar: Bar | None = None
+) -> None:
+    """What a warm one takes of a cold one's time, and the peer's beside ours if it was there.
+
+    Args:
+        bar: On the ratio of ours to the peer's.
+    """
     mine = {what: [one[what] for one in found[OURS]] for what in (COLD, *WARM)}
     for what in WARM:
         share = [warm / cold for warm, cold in zip(mine[what], mine[COLD], strict=True)]
@@ -103,7 +109,7 @@ def tell(report: Report, found: Mapping[str, list[Round]], peer: str) -> None:
         return
     for what, ours in mine.items():
         theirs = [one[what] for one in found[peer]]
-        report.tell(f"{what}, first token", ours, "ms", theirs, peer, bar=at_most(1.0))
+        report.tell(f"{what}, first token", ours, "ms", theirs, peer, bar=bar)
 
 
 async def measure(report: Report) -> None:
@@ -117,7 +123,7 @@ async def measure(report: Report) -> None:
         sides = {OURS: (ours.port, ours.model)}
         if peer:
             sides[llama_server.NAME] = (peer.port, ours.model)
-        tell(report, await turns(sides, ROUNDS), llama_server.NAME)
+        tell(report, await turns(sides, ROUNDS), llama_server.NAME, bar=at_most(1.0))
 
 
 def main() -> int:
