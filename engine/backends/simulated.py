@@ -6,7 +6,7 @@ it answers for a healthy model is plausible and says so nowhere: the catalog mar
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,14 +58,13 @@ class _Run:
     due: float
     """When its next token is, on the backend's clock."""
     prefilled: bool = False
+    moment: When = field(init=False)
+    subject: str = field(init=False)
 
-    @property
-    def moment(self) -> When:
-        return "canary" if self.request.id.startswith(CANARY_PREFIX) else "token"
-
-    @property
-    def subject(self) -> str:
-        return self.request.id if self.moment == "token" else ""
+    def __post_init__(self) -> None:
+        canary = self.request.id.startswith(CANARY_PREFIX)
+        self.moment = "canary" if canary else "token"
+        self.subject = "" if canary else self.request.id
 
 
 def _render(messages: Sequence[Message], *, opening: bool = True, **_: Any) -> str:
@@ -230,11 +229,12 @@ class SimulatedBackend:
             )
         if run.moment == "token":
             self._faults.reach("token", run.answer.generated, run.subject)
+        colours = self._faults.colours(run.moment, run.subject)
         # A real model's NaN logits end in no text at all (llama.cpp), so both look the same here.
-        if any(self._faults.coloured(what, run.moment, run.subject) for what in ("empty", "nan")):
+        if "empty" in colours or "nan" in colours:
             self._finish(run, "stop", events)
             return
-        garbage = self._faults.coloured("garbage", run.moment, run.subject)
+        garbage = "garbage" in colours
         # The canary hears a healthy model, so that a script may say anything else: one long tool
         # call, nothing but spaces. What fails a canary is a fault.
         say = _HEALTHY if run.moment == "canary" else self._script.say
@@ -270,7 +270,7 @@ class SimulatedBackend:
         """Answer as a healthy model would, unless a fault says otherwise."""
         self._ask()
         self._worked_at = self._clock()
-        faults = self._faults
+        colours = self._faults.colours("canary")
         text, detail = "", ""
         words = float(_count(question.text))
         values = {"tokens": words}
@@ -279,14 +279,13 @@ class SimulatedBackend:
             values = {"characters": float(len(text)), "tokens": float(_count(text))}
         elif question.name == "logits":
             values |= {"nonfinite": 0.0, "min": -18.0, "max": 27.0, "spread": 31.0}
-            if faults.coloured("nan", "canary"):
+            if "nan" in colours:
                 broken = words * _VOCABULARY
                 values = {"tokens": words, "nonfinite": broken}
                 detail = f"{broken:,.0f} logits are NaN or infinite"
         elif question.name == "perplexity":
-            garbage = faults.coloured("garbage", "canary")
-            values["perplexity"] = float(_VOCABULARY) if garbage else _PERPLEXITY
-            if faults.coloured("nan", "canary"):
+            values["perplexity"] = float(_VOCABULARY) if "garbage" in colours else _PERPLEXITY
+            if "nan" in colours:
                 del values["perplexity"]
                 detail = "the logits are NaN or infinite"
         return Probed(

@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -107,9 +107,12 @@ class Faults:
                 self._counter.record(index)
                 self._do(fault, subject)
 
-    def coloured(self, what: str, moment: When, subject: str = "") -> bool:
-        """Whether answers of ``moment`` to ``subject`` are ``garbage``, ``nan`` or ``empty``."""
-        return ("load", "", what) in self._colours or (moment, subject, what) in self._colours
+    def colours(self, moment: When, subject: str = "") -> Collection[str]:
+        """What answers of ``moment`` to ``subject`` are of ``garbage``, ``nan`` and ``empty``."""
+        if not self._colours:  # as with almost every token
+            return ()
+        mine = (("load", ""), (moment, subject))
+        return {what for when, whose, what in self._colours if (when, whose) in mine}
 
     def forget(self, subject: str) -> None:
         """The subject is gone: drop what was kept of it."""

@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from engine.backends.base import LoadError, ModelBackend, RequestError
+from engine.backends.base import LoadError, ModelBackend, RequestError, StepEvent
 from engine.types import Backend
 from engine.workers.channel import Channel
 from engine.workers.protocol import (
@@ -37,6 +37,8 @@ _PROGRESS_S = 0.05
 """Load progress goes out at most this often: a screen draws five times a second."""
 _NOTICEABLE = 0.01
 """Share by which the memory must have changed to be told again."""
+_ENDS = (Finished, Failed)
+"""A tuple, because a union would be made anew with every token."""
 
 
 class StepFailed(Exception):
@@ -119,15 +121,15 @@ class Loop:
         if frames:
             self._channel.send(frames)
 
-    def _step(self) -> list[FromWorker]:
+    def _step(self) -> list[StepEvent]:
         try:
             events = self._backend.step()
         except Exception as error:
             raise self._broken(error) from error
         for event in events:
-            if isinstance(event, Finished | Failed) and event.id is not None:
+            if isinstance(event, _ENDS) and event.id is not None:
                 self._requests.discard(event.id)
-        return list(events)
+        return events
 
     def _broken(self, error: Exception) -> StepFailed:
         """Tell every request in flight, with the traceback as evidence on standard error."""

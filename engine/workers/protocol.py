@@ -8,6 +8,7 @@ A worker of another runtime needs nothing but pydantic to speak this.
 """
 
 import struct
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -285,6 +286,8 @@ _TO_WORKER: TypeAdapter[ToWorker] = TypeAdapter(Annotated[ToWorker, Field(discri
 _FROM_WORKER: TypeAdapter[FromWorker] = TypeAdapter(
     Annotated[FromWorker, Field(discriminator="type")]
 )
+_read_from_worker: Callable[[bytes], FromWorker] = _FROM_WORKER.validator.validate_json
+"""What the adapter calls, in three quarters of the time: a frame comes with every token."""
 
 
 def encode(frame: ToWorker | FromWorker) -> bytes:
@@ -356,7 +359,7 @@ def parse_from_worker(body: bytes) -> FromWorker:
         ProtocolError: it is none.
     """
     try:
-        return _FROM_WORKER.validate_json(body)
+        return _read_from_worker(body)
     except ValidationError as error:
         raise ProtocolError(f"not a frame: {error.errors()[0]['msg']}") from error
 

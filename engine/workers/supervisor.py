@@ -249,6 +249,9 @@ class Supervisor:
         self._tear = f"torn frame: {what}"
 
     def _dispatch(self, frame: FromWorker) -> None:
+        if isinstance(frame, Delta):  # first, for there is one with every token
+            self._answer(frame)
+            return
         match frame:
             case Hello():
                 if frame.protocol != PROTOCOL:
@@ -262,7 +265,7 @@ class Supervisor:
             case Loaded() | Failed(id=None):
                 if self._load is not None and not self._load.done():
                     self._load.set_result(frame)
-            case Started() | Delta() | Progress() | Finished() | Failed():
+            case Started() | Progress() | Finished() | Failed():
                 self._answer(frame)
             case Probed():
                 self._worked_at = self._spoke_at
@@ -280,10 +283,10 @@ class Supervisor:
         sink = self._requests.get(frame.id or "")
         if sink is None or frame.id is None:
             return
-        if isinstance(frame, Failed) and frame.kind == "internal":
-            return  # the worker ends of it at once, and its end says more
         if isinstance(frame, Delta):
             self._decoding.add(frame.id)
+        elif isinstance(frame, Failed) and frame.kind == "internal":
+            return  # the worker ends of it at once, and its end says more
         elif isinstance(frame, Finished | Failed):
             del self._requests[frame.id]
             self._decoding.discard(frame.id)
