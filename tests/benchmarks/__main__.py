@@ -1,8 +1,9 @@
-"""Every benchmark, one after another: ``python -m tests.benchmarks [NAME…] [--markdown FILE]``.
+"""Every benchmark, one after another: ``python -m tests.benchmarks [NAME…]``.
 
 Each runs in a process of its own, prints its figures and bars, and says beforehand about how long
 it takes on two cores (its ``TAKES_S``) and afterwards how long it took. ``--markdown FILE`` writes
-all figures as one table. The exit status is 1 when any of them missed a bar.
+all figures as one table, ``--bars`` leaves in it what has a bar. The exit status is 1 when any of
+them missed one.
 """
 
 import argparse
@@ -51,6 +52,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(all_known))
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write one table")
+    parser.add_argument("--bars", action="store_true", help="with --markdown: only what has a bar")
     asked = parser.parse_args()
     if unknown := [name for name in asked.names if name not in all_known]:
         parser.error(f"no benchmark named {unknown[0]}; there are: {', '.join(all_known)}")
@@ -62,7 +64,8 @@ def main() -> int:
         os.environ[REPORT] = str(figures)
         missed = [name for name in names if not run(name, all_known[name])]
         if asked.markdown:
-            asked.markdown.write_text(markdown(read(figures)))
+            shown = [one for one in read(figures) if one.bar or not asked.bars]
+            asked.markdown.write_text(markdown(shown))
     print(f"missed a bar: {', '.join(missed)}" if missed else "every bar was kept")
     return int(bool(missed))
 

@@ -30,7 +30,7 @@ from tests.benchmarks import llama_server
 from tests.benchmarks.load_client import Round, ask_all
 from tests.benchmarks.own_server import serving
 from tests.benchmarks.peer import Peer, free_port
-from tests.benchmarks.report import Report, at_least, at_most
+from tests.benchmarks.report import Report, at_least, at_most, counted
 from tests.benchmarks.starter_run import STARTERS
 
 TAKES_S = 240
@@ -102,6 +102,7 @@ async def measure() -> dict[tuple[str, int], list[Round]]:
 def tell(report: Report, rounds: dict[tuple[str, int], list[Round]]) -> None:
     """Every figure and ratio."""
     for streams in STREAMS:
+        asked = counted(streams, "stream")
         ours = [one.tokens_per_second for one in rounds[OURS, streams]]
         for (name, count), theirs in rounds.items():
             if count != streams:
@@ -109,17 +110,17 @@ def tell(report: Report, rounds: dict[tuple[str, int], list[Round]]) -> None:
             firsts = [first * 1000 for one in theirs for first in one.first_s]
             broken = sum(one.broken for one in theirs)
             if name == OURS:
-                report.tell(f"{streams} streams", ours, "tok/s")
-                report.tell(f"{streams} streams, interrupted", broken, bar=at_most(0))
+                report.tell(asked, ours, "tok/s")
+                report.tell(f"{asked}, interrupted", broken, bar=at_most(0))
             else:
                 # A round interrupted before any token makes no ratio: it is next to none.
                 rates = [max(one.tokens_per_second, _NEXT_TO_NONE) for one in theirs]
                 bar = BARS.get((name, streams))
-                what = f"{streams} streams beside {name}"
+                what = f"{asked} beside {name}"
                 least = at_least(bar) if bar else None
                 report.tell(what, ours, "tok/s", rates, name, bar=least)
                 print(f"  {name}: {broken} interrupted")
-            report.tell(f"{streams} streams, {name}, first token", firsts, "ms")
+            report.tell(f"{asked}, {name}, first token", firsts, "ms")
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from tests.benchmarks.load_client import Round, ask_all
 from tests.benchmarks.own_server import serving
 from tests.benchmarks.peer import Peer, free_port
 from tests.benchmarks.raw_mlx import raw_mlx
-from tests.benchmarks.report import Report, at_least, at_most
+from tests.benchmarks.report import Report, at_least, at_most, counted
 from tests.benchmarks.starter_run import STARTERS
 
 TAKES_S = 300
@@ -102,7 +102,7 @@ def tell(report: Report, found: dict[str, dict[str, list[Round]]]) -> None:
     for peer, rounds in found.items():
         ours, theirs = rounds[MODEL], rounds[peer]
         streams = len(ours[0].first_s)
-        what = f"{streams} stream{'s' if streams > 1 else ''}"
+        what = counted(streams, "stream")
         report.tell(
             what,
             [one.tokens_per_second for one in ours],

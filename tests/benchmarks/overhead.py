@@ -22,7 +22,7 @@ from engine.backends.simulated import SimulatedBackend
 from engine.http.server import ApiServer
 from engine.workers.protocol import Finished, Generate, Load, Sampling
 from tests.benchmarks.load_client import ask_all
-from tests.benchmarks.report import Report, at_most
+from tests.benchmarks.report import Report, at_most, counted
 
 TAKES_S = 25
 STREAMS = (1, 8, 32)
@@ -102,7 +102,7 @@ async def measure(report: Report, place: Path) -> None:
                 ("engine", await through_engine(engine, streams)),
                 ("API", await through_api(server.address.port, streams)),
             ):
-                what = f"{name}, {streams} streams"
+                what = f"{name}, {counted(streams, 'stream')}"
                 report.tell(what, rate, "tok/s", loop, "the loop alone")
                 told = f"{what}: the parent's time for a token"
                 report.tell(told, cost * 1e6, "µs", bar=at_most(BAR_US))
@@ -113,7 +113,8 @@ async def measure(report: Report, place: Path) -> None:
                 ("engine", await through_engine(engine, streams, model, tokens)),
                 ("API", await through_api(server.address.port, streams, model, tokens)),
             ):
-                what = f"{name}, {streams} streams at {rate:.0f} tok/s in all: the parent's share"
+                asked = f"{counted(streams, 'stream')} at {rate:.0f} tok/s in all"
+                what = f"{name}, {asked}: the parent's share"
                 report.tell(what, cost * rate * 100, "% of a core", bar=at_most(SHARE))
     finally:
         await server.stop()

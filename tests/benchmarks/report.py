@@ -165,6 +165,11 @@ class Report:
         return figure
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things in words: ``1 stream``, ``8 streams``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def read(file: Path) -> list[Figure]:
     """Every figure of a report file, in its order."""
     return [Figure(**json.loads(line)) for line in file.read_text().splitlines()]
