@@ -217,6 +217,7 @@ class Batch:
             read.append(Read(prompt.uid, done, total))
             if prompt.end_of_prompt:
                 del self._reading[prompt.uid]
+                self._keep_prompt(prompt.uid)
         self._pace.measured(fresh, took)
         drawn = [self._drawn(response) for response in tokens]
         for token in tokens:
@@ -224,6 +225,16 @@ class Batch:
                 self._prefixes.keep(token.prompt_cache, token.all_tokens)
                 self._forget(token.uid)
         return read, drawn
+
+    def _keep_prompt(self, number: int) -> None:
+        """Keep what was just read, where it cannot be had any more once there is an answer.
+
+        A chat's next turn goes on from here when its template writes the answer otherwise than the
+        model did, without its thinking for instance.
+        """
+        if not self._plain:
+            [(cache, tokens)] = self._generator.extract_cache([number]).values()
+            self._prefixes.keep(cache, tokens)
 
     def _drawn(self, response: Any) -> Drawn:
         record = self._members[response.uid].record

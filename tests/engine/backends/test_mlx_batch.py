@@ -109,3 +109,12 @@ def test_a_lone_sequence_is_counted_in_numbers_and_several_in_arrays(backend: Ml
         talk.step()
     assert plain()
     talk.finish()
+    # One that began with a copy of another's as well.
+    talk = Talk(backend)
+    talk.ask("again", PROMPTS[1], 4, logit_bias={256: -100.0})
+    while not talk.said["again"].tokens:
+        talk.step()
+    assert plain()
+    end = talk.finish()["again"].end
+    assert end is not None
+    assert end.cached_tokens == len(PROMPTS[1]) - 1

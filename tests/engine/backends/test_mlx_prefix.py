@@ -107,6 +107,10 @@ def test_what_cannot_be_cut_serves_who_goes_on_from_its_end(
     assert answer(backend, OTHER) == (said[1], 0)
     assert answer(backend, FIRST) == (said[0], 0)
     assert answer(backend, onward) == (said[2], len(FIRST) + 3)
+    # A chat that was answered otherwise than its next turn has it goes on from its question.
+    forget(backend)
+    answer(backend, FIRST, 3, logit_bias={a + 1: 100.0})
+    assert answer(backend, onward) == (said[2], len(FIRST))
     # Nor is anything copied from a request that runs, or waited for.
     forget(backend)
     talk = Talk(backend)
