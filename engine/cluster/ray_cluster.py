@@ -2,11 +2,10 @@
 
 import asyncio
 import importlib.util
-import logging
-import os
 from collections.abc import Mapping
 from typing import Any
 
+from engine.cluster import silence
 from engine.cluster.distant import DistantPlacement
 from engine.cluster.distant_quarters import DistantQuarters
 from engine.cluster.letters import Report, release
@@ -58,16 +57,13 @@ class RayCluster:
         """Join the cluster. Raises ClusterTrouble."""
         # Off the event loop, and off the main thread: there Ray would take SIGTERM for itself.
         await asyncio.to_thread(self._join)
+        silence.take_back_signals()
 
     def _join(self) -> None:
-        # Started by `uv run`, Ray would have every host build this environment anew.
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        # What it has to say of a node that died it would print on the console's screen, whatever
-        # it is told of logging; it skips lines that match.
-        os.environ |= {"RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS_SKIP_REGEX": "^"}
+        silence.before_import()
         import ray
 
-        logging.getLogger("ray").addHandler(logging.NullHandler())  # else it is heard on stderr
+        silence.after_import()
         try:
             ray.init(
                 address=self._address,
