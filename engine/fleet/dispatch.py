@@ -104,9 +104,8 @@ class Dispatch:
         return Choice(tuple(chosen), "; ".join(passed_over))
 
     def _by_room(self, copies: tuple[Model, ...]) -> list[tuple[Host, Model]]:
-        hosts = [
-            (self._services.hosts.of(copy), copy) for copy in copies if copy not in live(copies)
-        ]
+        up = {copy.id for copy in live(copies)}
+        hosts = [(self._services.hosts.of(copy), copy) for copy in copies if copy.id not in up]
         there = [pair for pair in hosts if pair[0].state is HostState.OK]
         return sorted(there, key=lambda pair: (-pair[0].room, not pair[0].own, pair[0].name))
 
