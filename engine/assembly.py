@@ -13,6 +13,7 @@ from engine.fleet.dispatch import Dispatch
 from engine.fleet.host import Host
 from engine.fleet.hosts import Hosts
 from engine.fleet.quarters import OwnQuarters
+from engine.fleet.spread import Spread
 from engine.home.home import Home
 from engine.home.intents import Intents, boot_id
 from engine.home.statefile import StateFile
@@ -99,12 +100,22 @@ def assemble(
     examiner = Examiner(settings, Capabilities(home.path, clock), signatures)
     examiner.find_runtimes()
     budget = Budget(default_budget(settings.memory_gb), lambda: machine().available)
+
+    def named(name: str) -> Host | None:
+        return hosts.named(name)
+
     own = Host(
         Place(host_name()),
         OwnQuarters(settings, examiner, home.sim_state),
         budget,
         Reclaim(budget, board, events, machine),
-        Spares(placement, settings.deadlines, keep=settings.spare),
+        Spares(
+            Spread(placement, named),
+            settings.deadlines,
+            keep=settings.spare,
+        ),
+        placement,
+        ring=settings.ring_of(host_name()),
         devices=(processor(),),
     )
     hosts = Hosts(own)

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import tomllib
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -193,6 +194,9 @@ class HostSettings(BaseModel):
     """The budget there; None means 80 % of that host's memory."""
     device: str | None = None
     """What its verdicts are about; None means what that host says of its processor and GPUs."""
+    ring: IPv4Address | None = None
+    """The address at which its ranks of a model meet those on other hosts; None keeps all ranks of
+    a model on one host. MLX's ring has no password: name a network that nobody else is on."""
 
 
 class Settings(BaseSettings):
@@ -293,6 +297,11 @@ class Settings(BaseSettings):
         if command is not None and not shlex.split(command):
             raise ValueError("an empty command; leave the setting out instead")
         return command
+
+    def ring_of(self, host: str) -> str:
+        """The address at which a host's ranks meet those of others; empty where they do not."""
+        own = self.hosts.get(host)
+        return str(own.ring) if own and own.ring else ""
 
     def without_preload(self) -> "Settings":
         """The same for an engine that is to load only what it is told to."""

@@ -67,6 +67,8 @@ class Facts:
     of a GPU)."""
     available: int = 0
     """Free on the machine now, file cache counted as free; 0 when not known."""
+    elsewhere: int = 0
+    """Room on other hosts, for ranks of a model that is split."""
     context: int = 4096
     """Context length where the load names none."""
     slots: int = 4

@@ -24,6 +24,9 @@ def judge(subject: Subject) -> tuple[Check, MemoryEstimate]:
     expected = f"at most {_gb(room)} of the {bound} of {_gb(budget)}"
     if facts.reserved:
         expected += f", {_gb(facts.reserved)} being reserved"
+    if facts.elsewhere and (options.ranks or 1) > 1:
+        room += facts.elsewhere
+        expected = f"at most {_gb(room)}, {_gb(facts.elsewhere)} of it on other hosts"
     if facts.lost:
         expected += f", {_gb(facts.lost)} not being returned by a worker that ended"
     pooled = subject.entry.backend is Backend.GGUF

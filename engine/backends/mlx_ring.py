@@ -2,7 +2,7 @@
 step on it.
 
 The ring knows no password: whoever reaches its port while the ranks meet could take a rank's
-place. On one machine it is on loopback only.
+place. On one machine it is on loopback only; between machines, at addresses an operator has named.
 
 Every rank must do the same ring operations in the same order, or all of them wait for ever. So
 whatever a rank could decide differently from another, by its clock, its locale or the last digit of

@@ -26,6 +26,7 @@ from engine.types import Explanation
 from engine.workers.capability import Capabilities
 from engine.workers.gang import GangPlacement
 from engine.workers.placement import Connection, Spawn, SpawnError
+from engine.workers.ports import Ports
 from engine.workers.process import LocalPlacement
 
 LISTEN_S = 1.0
@@ -57,6 +58,7 @@ class NodeAgent:
         self._quarters = OwnQuarters(settings, self._examiner, self._state_dir)
         self._placement = GangPlacement(LocalPlacement(_environment()))
         self._workers: dict[int, Connection] = {}
+        self._ports: dict[int, Ports] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._told = 0
         self._said: dict[int, bytearray] = {}
@@ -121,6 +123,24 @@ class NodeAgent:
         found = await self._quarters.probe(entry, options, known, print_of=print_of)
         return found, self._examiner.runtimes.all
 
+    # -- what ranks meet at ---------------------------------------------------------------------
+
+    async def ports(self, number: int, count: int, address: str) -> tuple[str, ...] | str:
+        """Keep so many ports of this address: where they are, or why there are none.
+
+        Args:
+            number: What the engine calls them.
+        """
+        try:
+            held = self._ports[number] = Ports(count, address)
+        except OSError as error:
+            return str(error)
+        return held.addresses
+
+    def _free(self, number: int) -> None:
+        if (held := self._ports.pop(number, None)) is not None:
+            held.close()
+
     # -- the workers ----------------------------------------------------------------------------
 
     async def start(self, number: int, spawn: Spawn) -> int | str:
@@ -148,6 +168,8 @@ class NodeAgent:
             return
         self._told = number
         for what, which, value in orders:
+            if what == "free":
+                self._free(which)
             worker = self._workers.get(which)
             if worker is None:
                 continue

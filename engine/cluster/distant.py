@@ -81,6 +81,19 @@ class DistantWorker:
         self._link.forget(self._number)
 
 
+class DistantPorts:
+    """Ports of another host, kept there for ranks."""
+
+    def __init__(self, link: "Link", number: int, addresses: tuple[str, ...]) -> None:
+        self.addresses = addresses
+        self._link = link
+        self._number = number
+
+    def close(self) -> None:
+        """Have the agent let go of them."""
+        self._link.order("free", self._number)
+
+
 class DistantPlacement:
     """Starts workers on another host."""
 

@@ -13,6 +13,7 @@ from engine.fleet.quarters import Known
 from engine.fleet.runtimes import Runtime, Runtimes
 from engine.settings import Settings
 from engine.types import Explanation
+from engine.workers.ports import Held
 
 
 class DistantQuarters:
@@ -81,3 +82,7 @@ class DistantQuarters:
     def device_limit(self, runtime: Runtime) -> int | None:
         """Bytes this runtime's device can hold; None where it sets no limit, or was not asked."""
         return self._limits.get(runtime)
+
+    async def ports(self, count: int, address: str) -> Held:
+        """Keep so many ports of this address there for ranks to meet at."""
+        return await self._link.ports(count, address)

@@ -10,7 +10,8 @@ from engine.workers.placement import Ending
 from engine.workers.protocol import PROTOCOL
 
 Order = tuple[str, int, bytes | int]
-"""``send``, ``kill`` or ``close``; the worker's number; bytes, or a signal's number."""
+"""``send``, ``kill`` or ``close``, of a worker, or ``free``, of ports; its number; bytes, or a
+signal's number."""
 
 
 @dataclass(frozen=True, slots=True)

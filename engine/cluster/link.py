@@ -10,10 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from engine.cluster.distant import DistantWorker
+from engine.cluster.distant import DistantPorts, DistantWorker
 from engine.cluster.letters import Order, Tidings
 from engine.cluster.line import Line, LineDown
 from engine.errors import EngineError
+from engine.fleet.quarters import no_ports
 from engine.lives.host_loss import host_gone
 from engine.memory import Memory
 from engine.workers.placement import Spawn, SpawnError
@@ -100,6 +101,15 @@ class Link:
             raise SpawnError(answer)
         worker.pid = answer
         return worker
+
+    async def ports(self, count: int, address: str) -> DistantPorts:
+        """Keep ports there for ranks to meet at. Raises EngineError."""
+        self._count += 1
+        number = self._count
+        answer = await self.ask("ports", number, count, address)
+        if isinstance(answer, str):
+            raise EngineError(no_ports(address, answer))
+        return DistantPorts(self, number, answer)
 
     def forget(self, number: int) -> None:
         """Nobody listens to this worker any more."""

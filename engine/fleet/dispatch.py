@@ -8,6 +8,7 @@ from engine.fleet.copies import live
 from engine.fleet.host import Host
 from engine.lives.gatehouse import Gatehouse
 from engine.lives.model import Model, unknown
+from engine.lives.seating import elsewhere
 from engine.memory import gigabytes
 from engine.services import Services
 from engine.text import clean_line
@@ -117,9 +118,9 @@ class Dispatch:
 
     async def _obstacle(self, host: Host, copy: Model, options: LoadOptions) -> str | None:
         """Why a copy cannot be loaded where it is, in a few words; None when it can."""
-        least = self._least(copy, options)
-        if least > host.room:  # the gate there need not be asked
-            return f"at least {gigabytes(least - host.room)} short"
+        least, room = self._least(copy, options), host.room
+        if least > room + elsewhere(self._services, copy, options):  # no need to ask the gate
+            return f"at least {gigabytes(least - room)} short"
         try:
             found = await self._gatehouse.examine(copy, replace(options, host=None))
         except EngineError as error:

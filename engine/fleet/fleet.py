@@ -11,6 +11,7 @@ from engine.face import LoadOptions
 from engine.fleet.copies import routable
 from engine.fleet.host import Host
 from engine.fleet.member import Member
+from engine.fleet.spread import Spread
 from engine.lives.lifecycle import Lifecycle
 from engine.lives.model import Model
 from engine.lives.reclaim import Reclaim
@@ -66,7 +67,13 @@ class Fleet:
             member.quarters,
             budget,
             Reclaim(budget, services.board, services.events, member.memory, host=name),
-            Spares(member.placement, services.settings.deadlines, keep=services.settings.spare),
+            Spares(
+                Spread(member.placement, services.hosts.named),
+                services.settings.deadlines,
+                keep=services.settings.spare,
+            ),
+            member.placement,
+            ring=services.settings.ring_of(name),
             address=member.address,
             devices=member.devices,
         )
@@ -103,7 +110,7 @@ class Fleet:
             return
         host.state, host.why = HostState.LOST, clean_line(why, limit=200)
         host.heard_at = host.heard_at or services.clock()
-        lives = [life for life in self._roster.lives.values() if life.model.place.host == name]
+        lives = [life for life in self._roster.lives.values() if _uses(life, name)]
         requests = sum(life.model.view.requests for life in lives)
         names = ", ".join(life.model.id for life in lives[:_NAMED]) or "nothing"
         more = f" and {len(lives) - _NAMED} more" if len(lives) > _NAMED else ""
@@ -176,6 +183,11 @@ class Fleet:
         return False
 
 
+def _uses(life: Lifecycle, host: str) -> bool:
+    """Whether a model's worker, or a rank of it, is there."""
+    return host in (life.model.place.host, *(post.host for post in life.mission.posts))
+
+
 def _as_before(life: Lifecycle) -> LoadOptions:
     mission = life.mission
     return LoadOptions(
@@ -184,6 +196,7 @@ def _as_before(life: Lifecycle) -> LoadOptions:
         keep_alive_s=mission.keep_alive_s,
         allow_unsupported_runtime=mission.override,
         reserve_gb=mission.estimate.stated / 1e9 if mission.estimate.stated else None,
+        ranks=mission.estimate.ranks if mission.estimate.ranks > 1 else None,
         unattended=True,
     )
 

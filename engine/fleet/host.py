@@ -7,6 +7,7 @@ from engine.lives.reclaim import Reclaim
 from engine.machine import HostView, Place
 from engine.memory import Budget
 from engine.types import HostState, RuntimeView
+from engine.workers.placement import Placement
 from engine.workers.spares import Spares
 
 _NOTICEABLE = 100
@@ -19,6 +20,8 @@ class Host:
 
     Args:
         place: Its name, and what tells its verdicts from another host's.
+        placement: Starts processes there, each for itself.
+        ring: The address at which its ranks meet those of other hosts; empty: they do not.
         address: Where the cluster reaches it; empty for the engine's own.
         devices: What computes there, for people.
     """
@@ -30,7 +33,9 @@ class Host:
         budget: Budget,
         reclaim: Reclaim,
         spares: Spares,
+        placement: Placement,
         *,
+        ring: str = "",
         address: str = "",
         devices: tuple[str, ...] = (),
     ) -> None:
@@ -39,6 +44,8 @@ class Host:
         self.budget = budget
         self.reclaim = reclaim
         self.spares = spares
+        self.placement = placement
+        self.ring = ring
         self.address = address
         self.devices = devices
         self.state = HostState.OK

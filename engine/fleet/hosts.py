@@ -29,6 +29,11 @@ class Hosts:
         """The host of this name, or None."""
         return self.own if name == self.own.name else self.others.get(name)
 
+    def release(self, model_id: str) -> None:
+        """Take back what a model was promised, wherever it was."""
+        for host in self:
+            host.budget.release(model_id)
+
     def forget_losses(self) -> None:
         """The engine ends: nobody will load into memory that did not come back."""
         for host in self:

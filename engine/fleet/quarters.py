@@ -15,12 +15,13 @@ from engine.catalog.entry import CatalogEntry
 from engine.catalog.fingerprint import fingerprint, model_files, stamp
 from engine.catalog.readahead import Readahead
 from engine.catalog.scan import Catalog, scan
-from engine.errors import Decision
+from engine.errors import Code, Decision, EngineError, refuse
 from engine.examiner import Examiner
 from engine.face import LoadOptions
 from engine.fleet.runtimes import Runtime, Runtimes
 from engine.settings import Settings
 from engine.types import Backend, Explanation, Key, RegistryRow
+from engine.workers.ports import Held, Ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Known:
     reserved: int
     lost: int
     available: int
+    elsewhere: int = 0
+    """Room on other hosts that ranks of it may be given to."""
     standings: Mapping[str, Standing] = field(default_factory=dict)
     """By the version of each runtime it could run in; under an empty one for any other."""
 
@@ -56,6 +59,7 @@ class Known:
             reserved=self.reserved,
             lost=self.lost,
             available=self.available,
+            elsewhere=self.elsewhere,
         )
 
 
@@ -110,6 +114,14 @@ class Quarters(Protocol):
 
     def device_limit(self, runtime: Runtime) -> int | None:
         """Bytes this runtime's device can hold; None where it sets no limit, or was not asked."""
+        ...
+
+    async def ports(self, count: int, address: str) -> Held:
+        """Keep so many ports of this address of the host's for ranks to meet at.
+
+        Raises:
+            EngineError: there are none.
+        """
         ...
 
 
@@ -192,6 +204,25 @@ class OwnQuarters:
     def device_limit(self, runtime: Runtime) -> int | None:
         """Bytes this runtime's device can hold; None where it sets no limit, or was not asked."""
         return self._examiner.device_limit(runtime)
+
+    async def ports(self, count: int, address: str) -> Held:
+        """Keep so many ports of this address for ranks to meet at."""
+        try:
+            return Ports(count, address)
+        except OSError as error:
+            raise EngineError(no_ports(address, str(error))) from error
+
+
+def no_ports(address: str, why: str) -> Decision:
+    """What is said where ranks cannot meet."""
+    return refuse(
+        Code.UNKNOWN_FAILURE,
+        f"no port of {address} for the ranks to meet at: {why}",
+        check="ring",
+        expected="an address of this host",
+        found=why,
+        remedy="look at [hosts.NAME] ring in the settings",
+    )
 
 
 def versions(runtimes: Runtimes, entry: CatalogEntry) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from engine.services import Services
 from engine.text import clean_line
 from engine.types import Evidence, MemoryEstimate, Readiness, StepResult
 from engine.workers.exits import Fault, WorkerExit
+from engine.workers.placement import Post
 from engine.workers.protocol import Loaded
 
 _EVIDENCE_TAIL = 4000
@@ -44,6 +45,19 @@ class Mission:
     release: bool
     keep_alive_s: float | None
     state_dir: Path
+    posts: tuple[Post, ...] = ()
+    """One for each rank, where they are on several hosts."""
+
+    @property
+    def here(self) -> int:
+        """Bytes promised on the model's own host."""
+        first = sum(post.host == self.posts[0].host for post in self.posts)
+        return first * self.estimate.per_rank if self.posts else self.estimate.total
+
+    @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """Files and state folder of each rank, where they are on several hosts."""
+        return tuple((post.path, post.state_dir) for post in self.posts)
 
 
 class Aftermath:

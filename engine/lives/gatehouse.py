@@ -9,6 +9,7 @@ from engine.errors import EngineError
 from engine.face import LoadOptions
 from engine.fleet.quarters import Known, Standing, versions
 from engine.lives.model import Model
+from engine.lives.seating import elsewhere
 from engine.services import Services
 from engine.types import Explanation, Key, Readiness, RegistryRow
 
@@ -30,7 +31,7 @@ class Gatehouse:
         """
         quarters = self._services.hosts.of(model).quarters
         taken = print_of or await quarters.fingerprint(model.entry)
-        known = self._known(model, taken)
+        known = self._known(model, options, taken)
         return await quarters.examine(model.entry, options, known, release=release, print_of=taken)
 
     @contextlib.asynccontextmanager
@@ -58,16 +59,16 @@ class Gatehouse:
     async def _warm(self, model: Model, options: LoadOptions) -> None:
         quarters = self._services.hosts.of(model).quarters
         with contextlib.suppress(EngineError, OSError):
-            await quarters.warm(model.entry, options, self._room(model, {}))
+            await quarters.warm(model.entry, options, self._room(model, options, {}))
 
     async def probe(self, model: Model, options: LoadOptions) -> tuple[Explanation, ...]:
         """Try every runtime that could run a model in a child, and ask the gate about each."""
         quarters = self._services.hosts.of(model).quarters
         taken = await quarters.fingerprint(model.entry)
-        known = self._known(model, taken)
+        known = self._known(model, options, taken)
         return await quarters.probe(model.entry, options, known, print_of=taken)
 
-    def _known(self, model: Model, print_of: str) -> Known:
+    def _known(self, model: Model, options: LoadOptions, print_of: str) -> Known:
         services = self._services
         host = services.hosts.of(model)
         # Of a runtime that is not there no version is known; a hold stands all the same.
@@ -78,9 +79,9 @@ class Gatehouse:
                 quarantined=services.quarantine.decision(key, model.id),
                 verdict=_about(key, services.registry.verdict(key)),
             )
-        return self._room(model, standings)
+        return self._room(model, options, standings)
 
-    def _room(self, model: Model, standings: Mapping[str, Standing]) -> Known:
+    def _room(self, model: Model, options: LoadOptions, standings: Mapping[str, Standing]) -> Known:
         host = self._services.hosts.of(model)
         view = host.budget.view()
         return Known(
@@ -88,6 +89,7 @@ class Gatehouse:
             reserved=view.reserved,
             lost=host.budget.lost,
             available=view.available,
+            elsewhere=elsewhere(self._services, model, options),
             standings=standings,
         )
 

@@ -1,6 +1,7 @@
 """Taking a model in: the gate's answer, the reservation, and the mission its life starts with."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 from engine.errors import Code, Decision, EngineError
 from engine.face import LoadOptions
@@ -8,9 +9,11 @@ from engine.lives.aftermath import Mission
 from engine.lives.gatehouse import Gatehouse
 from engine.lives.lifecycle import Lifecycle
 from engine.lives.model import Model, not_ready, shutting_down
+from engine.lives.seating import advised, promised, seated
 from engine.readiness import Cause
 from engine.services import Services
 from engine.types import Explanation, Key, Readiness
+from engine.workers.placement import Post
 
 _NOT_OF_THE_MODEL = (Code.MODEL_UNSTABLE, Code.INSUFFICIENT_MEMORY, Code.SHUTTING_DOWN)
 """Refusals that say nothing of how this content runs on this backend version."""
@@ -58,12 +61,15 @@ class Intake:
         decision, estimate = explanation.decision, explanation.estimate
         if decision is None and stopping():
             decision = shutting_down()
+        posts: tuple[Post, ...] = ()
         if decision is None and estimate is not None:
+            posts = await seated(services, model, runtime, estimate, taken)
             # The gate looked at the room a moment ago; only the reservation is binding.
             limit = quarters.device_limit(runtime)
-            decision = host.budget.reserve(model.id, estimate.total, limit)
+            decision = promised(services, model, estimate, posts, limit)
         if decision is not None or estimate is None:
-            raise await self._refusal(model, key, decision or not_ready(model.view), actor)
+            decision = advised(services, model, options, decision or not_ready(model.view))
+            raise await self._refusal(model, key, decision, actor)
         # From here to the life's start nothing is waited for.
         model.entry, model.runtime, model.fingerprint = entry, runtime, taken
         model.stamp = stamped
@@ -83,7 +89,7 @@ class Intake:
             unclean=False,
             reason="",
         )
-        self._tell(model, options, explanation, actor, release=release, early=early)
+        self._tell(model, options, explanation, posts, actor, release=release, early=early)
         keep_alive = services.settings.model.get(entry.plain)
         stated = keep_alive.keep_alive if keep_alive else None
         mission = Mission(
@@ -94,6 +100,7 @@ class Intake:
             release=release,
             keep_alive_s=options.keep_alive_s or (stated if isinstance(stated, float) else None),
             state_dir=quarters.state_dir,
+            posts=posts,
         )
         return Lifecycle(model, services, mission)
 
@@ -102,6 +109,7 @@ class Intake:
         model: Model,
         options: LoadOptions,
         explanation: Explanation,
+        posts: Sequence[Post],
         actor: str,
         *,
         release: bool,
@@ -119,6 +127,8 @@ class Intake:
         ranks = explanation.estimate.ranks if explanation.estimate else 1
         if ranks > 1:
             text += f", split among {ranks} processes"
+        if parts := Counter(post.host for post in posts):
+            text += ": " + ", ".join(f"{count} on {name}" for name, count in parts.items())
         if options.reserve_gb is not None:
             text += f", {options.reserve_gb:g} GB stated"
         self._services.say(

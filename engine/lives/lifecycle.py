@@ -62,7 +62,7 @@ class Lifecycle:
 
     def _over(self, task: "asyncio.Task[None]") -> None:
         """The task has ended, however it did, even before its first step."""
-        self._host.budget.release(self.model.id)
+        self._services.hosts.release(self.model.id)
         self._services.board.changed()
         if not task.cancelled() and (error := task.exception()) is not None:
             self._settle(self._aftermath.give_up(error))
@@ -193,7 +193,7 @@ class Lifecycle:
         await reclaim.settled()
         if not reclaim.missing:
             return None
-        refusal = budget.check(self.model.id, self.mission.estimate.total)
+        refusal = budget.check(self.model.id, self.mission.here)
         if refusal is None:
             return None
         why = "memory not returned"
@@ -203,7 +203,8 @@ class Lifecycle:
         """Load, prove and serve once; returns the fault that ended it, or None if quarantined."""
         model, services = self.model, self._services
         runtime, ranks = model.runtime, self.mission.estimate.ranks
-        spawn = Spawn(model.entry.backend, Path(runtime.python), runtime.name, ranks)
+        kind, posts = model.entry.backend, self.mission.posts
+        spawn = Spawn(kind, Path(runtime.python), runtime.name, ranks, posts=posts)
         # The strikes' window counts what a busy machine takes to start a worker as loading, too.
         self._began = time.monotonic()
         # Durable before the worker is: if the machine goes down with it, this is how we know.
@@ -212,7 +213,7 @@ class Lifecycle:
         )
         try:
             self._intent = await asyncio.shield(intent)
-            self._host.reclaim.begin(model.entry, self.mission.estimate.total)
+            self._host.reclaim.begin(model.entry, self.mission.here)
             hello, fault = await self._hire(spawn)
             if hello is None or self._worker is None:
                 return fault
@@ -306,6 +307,7 @@ class Lifecycle:
             fingerprint=self.model.fingerprint,
             state_dir=str(self.mission.state_dir),
             build_from=str(entry.build_from) if entry.build_from else "",
+            places=self.mission.places,
         )
         if entry.build_from:
             deadline += limits.build_s

@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from engine.types import Backend
 from engine.workers.chorus import Chorus
@@ -24,15 +25,23 @@ _QUIET_S = 2.5
 """A rank last heard so much earlier than another is the one that hangs; they speak every second."""
 
 
+class Kept(Protocol):
+    """What the ranks of a gang need as long as they live."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
+
+
 class Gang:
     """The ranks of one model as one :class:`Connection`.
 
     Args:
         ranks: One connection for each, in order.
-        ports: What they meet at, kept until the end; None where they need none.
+        ports: What is kept until the end, such as the ports they meet at.
     """
 
-    def __init__(self, ranks: Sequence[Connection], ports: Ports | None = None) -> None:
+    def __init__(self, ranks: Sequence[Connection], ports: Kept | None = None) -> None:
         self.pid = ranks[0].pid
         self.host = ranks[0].host
         self._ranks = tuple(ranks)
@@ -138,6 +147,8 @@ class Gang:
         if self._speaker in self._torn and ending.status >= 0:
             reason = reason or "torn frame: the connection ended inside a frame"
         seat = "" if part is None else Seat(part, len(self._ranks)).name
+        if seat and len({rank.host for rank in self._ranks}) > 1:
+            seat += f" on {self._ranks[self._speaker].host or 'this host'}"
         self._end.set_result(replace(ending, part=seat, reason=reason))
 
     async def _culprit(self, first: Sequence[int]) -> int | None:
@@ -174,23 +185,36 @@ class GangPlacement:
         """
         if spawn.ranks == 1:
             return await self._below.start(spawn)
-        ports = None
-        started: list[Connection] = []
         try:
             # Simulated ranks do not talk to each other.
             ports = None if spawn.backend is Backend.SIMULATED else Ports(spawn.ranks)
-            ring = ports.addresses if ports else ()
-            for rank in range(spawn.ranks):
-                seat = Seat(rank, spawn.ranks, ring)
-                started.append(await self._below.start(replace(spawn, ranks=1, seat=seat)))
-        except BaseException as error:
-            await _dismiss(started)
-            if ports is not None:
-                ports.close()
-            if isinstance(error, OSError):
-                raise SpawnError(f"no port for the ranks to meet at: {error}") from error
-            raise
-        return Gang(started, ports)
+        except OSError as error:
+            raise SpawnError(f"no port for the ranks to meet at: {error}") from error
+        ring = ports.addresses if ports else ()
+        seats = (Seat(rank, spawn.ranks, ring) for rank in range(spawn.ranks))
+        orders = ((self._below, replace(spawn, ranks=1, seat=seat)) for seat in seats)
+        return await muster(orders, ports)
+
+
+async def muster(orders: Iterable[tuple[Placement, Spawn]], kept: Kept | None) -> Gang:
+    """Start the ranks of a gang, in order.
+
+    Args:
+        kept: Let go of at the gang's end, or here where one cannot be started.
+
+    Raises:
+        SpawnError: one of them could not be started; none is left then.
+    """
+    started: list[Connection] = []
+    try:
+        for placement, spawn in orders:
+            started.append(await placement.start(spawn))
+    except BaseException:
+        await _dismiss(started)
+        if kept is not None:
+            kept.close()
+        raise
+    return Gang(started, kept)
 
 
 async def _dismiss(started: Sequence[Connection]) -> None:

@@ -28,6 +28,17 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
+class Post:
+    """Where one rank runs, of a model whose ranks are on several hosts."""
+
+    host: str
+    python: Path
+    path: str
+    """The model's files there."""
+    state_dir: str
+
+
+@dataclass(frozen=True, slots=True)
 class Spawn:
     """What kind of worker is wanted: one backend in one interpreter."""
 
@@ -38,6 +49,8 @@ class Spawn:
     """Processes that hold the model together, each a part of every layer."""
     seat: Seat | None = None
     """Set for one process of several."""
+    posts: tuple[Post, ...] = ()
+    """One for each rank, in order, where they are on several hosts."""
 
 
 @dataclass(frozen=True, slots=True)

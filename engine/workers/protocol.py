@@ -88,6 +88,8 @@ class Load(_Frame):
     """Where a simulated model keeps count of its faults, so that they survive its death."""
     build_from: str = ""
     """Set for the MLX starter: the known GGUF to build ``path`` from when it is not there yet."""
+    places: tuple[tuple[str, str], ...] = ()
+    """``path`` and ``state_dir`` of each rank, where they are on several hosts."""
 
 
 class Generate(_Frame):

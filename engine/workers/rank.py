@@ -21,6 +21,7 @@ from engine.workers.protocol import (
     FromWorker,
     Heartbeat,
     Hello,
+    Load,
     Loaded,
     Probed,
     Progress,
@@ -76,8 +77,8 @@ class RankChannel(Channel):
             OutOfStep: the ranks have said different things of a request.
         """
         if self._meeting is None:
-            return super().receive(patience_s)
-        self._waiting.extend(super().receive(0.0 if self._waiting else patience_s))
+            return self._arrived(patience_s)
+        self._waiting.extend(self._arrived(0.0 if self._waiting else patience_s))
         ending: list[ToWorker] = [frame for frame in self._waiting if isinstance(frame, Shutdown)]
         if ending:
             return ending
@@ -90,8 +91,19 @@ class RankChannel(Channel):
             raise OutOfStep(f"the ranks are out of step: {[account for _, account in rows]}")
         count = rows[0][0]
         while len(self._waiting) < count:  # told to all of us, and on its way
-            self._waiting.extend(super().receive(_PATIENCE_S))
+            self._waiting.extend(self._arrived(_PATIENCE_S))
         return self._take(count)
+
+    def _arrived(self, patience_s: float | None) -> list[ToWorker]:
+        """What the parent told all ranks; of a load, what is this one's."""
+        frames = super().receive(patience_s)
+        return [self._placed(frame) if isinstance(frame, Load) else frame for frame in frames]
+
+    def _placed(self, load: Load) -> Load:
+        if not load.places:
+            return load
+        path, state_dir = load.places[self._rank]
+        return load.model_copy(update={"path": path, "state_dir": state_dir})
 
     def _take(self, count: int) -> list[ToWorker]:
         return [self._waiting.popleft() for _ in range(count)]

@@ -39,6 +39,7 @@ class PuppetWorker:
         self._inbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._stderr = b""
+        self._lost = ""
         self._say(
             Hello(
                 protocol=PROTOCOL,
@@ -60,6 +61,11 @@ class PuppetWorker:
             self._stderr = stderr
             self._inbox.put_nowait(b"")
             self._status.set_result(status)
+
+    def bereave(self, why: str) -> None:
+        """Its host is gone."""
+        self._lost = why
+        self.end(0)
 
     # -- engine.workers.placement.Connection ----------------------------------------------------
 
@@ -106,7 +112,7 @@ class PuppetWorker:
         self.end(-signal_number)
 
     async def wait(self) -> Ending:
-        return Ending(await asyncio.shield(self._status))
+        return Ending(await asyncio.shield(self._status), host_lost=self._lost)
 
     async def stderr_tail(self) -> bytes:
         return self._stderr

@@ -40,6 +40,13 @@ class Rack:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "simulated.json").write_text(json.dumps(MODEL | script))
 
+    def hosts(self, **memory_gb: float) -> dict[str, Any]:
+        """The settings of these nodes, each with so much to give away."""
+        return {
+            name: {"folders": (self.root / name,), "memory_gb": size, "ring": "127.0.0.1"}
+            for name, size in memory_gb.items()
+        }
+
     @asynccontextmanager
     async def engine(self, **values: Any) -> AsyncIterator[Engine]:
         from engine.cluster.ray_cluster import RayCluster
@@ -47,10 +54,6 @@ class Rack:
         none = self.root / "none"
         none.mkdir(exist_ok=True)
         home = self.root / f"home-{os.urandom(4).hex()}"
-        hosts = {
-            name: {"folders": (self.root / name,), "memory_gb": memory}
-            for name, memory in (("b", 4.0), ("c", 3.0))
-        }
         settings = load_settings(
             **{
                 "home": home,
@@ -60,7 +63,7 @@ class Rack:
                 "starter": False,
                 "spare": False,
                 "memory_gb": 2,
-                "hosts": hosts,
+                "hosts": self.hosts(b=4.0, c=3.0),
                 "quarantining": {"backoff_s": (0.05, 0.05, 0.05)},
             }
             | values

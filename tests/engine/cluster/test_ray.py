@@ -18,14 +18,17 @@ from engine import (
     Engine,
     EngineError,
     LoadOptions,
+    ModelView,
     Readiness,
 )
 from engine.catalog.starter import starter_file
+from tests.end_to_end import damage
 from tests.engine.cluster.conftest import Rack, states, until, view
 
 pytestmark = pytest.mark.xdist_group("ray")
 ACTOR = "operator@test"
 ASK = (ChatTurn("user", "?"),)
+PROMPT = "The capital of France is"
 
 
 def kinds(engine: Engine) -> Counter[str]:
@@ -170,7 +173,6 @@ async def test_a_real_model_answers_from_another_host(rack: Rack) -> None:
     place = rack.root / "b" / "starter"
     place.mkdir(parents=True)
     shutil.copy(source, place / source.name)
-    question = (ChatTurn("user", "What is the capital of France?"),)
     async with rack.engine(slots=1, context=512) as engine:
         name = source.stem
         await engine.load(name, actor=ACTOR, wait=True)
@@ -178,10 +180,65 @@ async def test_a_real_model_answers_from_another_host(rack: Rack) -> None:
         assert proved.canary is not None
         assert proved.canary.passed
         assert proved.backend_version.startswith("llama")
-        stream = await engine.chat(name, question, ChatOptions(temperature=0), client="c")
+        options = ChatOptions(temperature=0, max_tokens=12)
+        stream = await engine.chat(name, (), options, prompt=PROMPT, client="c")
         items = [item async for item in stream]
         text = "".join(item.text for item in items if isinstance(item, ChatDelta))
         assert "Paris" in text
         assert len(items) > 3  # as it comes, not in one piece
         assert isinstance(items[-1], ChatEnd)
-        assert items[-1].reason == "stop"
+        assert items[-1].decision is None
+
+
+async def test_a_model_split_over_two_hosts_computes_and_dies_as_one(rack: Rack) -> None:
+    """The starter's first two layers in three parts, two on one node and one on the other."""
+    starter = damage.build_mlx(rack.root / "starter")
+    for host in ("b", "c"):
+        folder = rack.root / host / "cut"
+        damage.write_safetensors(
+            folder / "model.safetensors", damage.copy_mlx(starter, folder, layers=2)
+        )
+    async with rack.engine(
+        hosts=rack.hosts(b=0.9, c=0.6),
+        slots=1,
+        context=256,
+        canary={"perplexity_max": 1e12, "decode_tokens": 4},  # two layers of thirty know no English
+        quarantining={"strikes": 1},
+    ) as engine:
+        wanted = LoadOptions(ranks=3, reserve_gb=1.2)
+        await engine.load("cut", wanted, actor=ACTOR, wait=True)
+        hosts = {host.name: host.memory.reserved / 1e9 for host in engine.snapshot().hosts}
+        assert (hosts["b"], hosts["c"]) == (0.8, 0.4)
+        proved = view(engine, "cut@b")
+        assert proved.canary is not None
+        assert (proved.ranks, proved.canary.passed) == (3, True)
+        ranks = ranks_of(proved)
+        agents = [ranks[rank].ppid() for rank in (0, 1, 2)]
+        assert agents[0] == agents[1] != agents[2]
+        options = ChatOptions(temperature=0, max_tokens=200)
+        ends = []
+        async for item in await engine.chat("cut", ASK, options, client="c"):
+            if isinstance(item, ChatEnd):
+                ends.append(item)
+            elif ranks[2].is_running():
+                ranks[2].kill()
+        assert [end.decision and end.decision.code for end in ends] == [Code.MODEL_UNSTABLE]
+        await until(engine, lambda: view(engine, "cut@b").readiness is Readiness.QUARANTINED)
+        evidence = view(engine, "cut@b").evidence
+        assert evidence is not None
+        assert evidence.cause == "SIGKILL in rank 2 of 3 on c"
+        await until(engine, lambda: not any(rank.is_running() for rank in ranks.values()))
+        hosts = {host.name: host.memory.reserved for host in engine.snapshot().hosts}
+        assert (hosts["b"], hosts["c"]) == (0, 0)
+
+
+def ranks_of(model: ModelView) -> dict[int, psutil.Process]:
+    """The processes that hold a model, by rank: they are told the same addresses."""
+
+    def told(line: list[str], option: str) -> str:
+        return line[line.index(option) + 1]
+
+    ring = told(psutil.Process(model.pid).cmdline(), "--ring")
+    every = psutil.process_iter(["cmdline"])
+    held = [process for process in every if ring in (process.info["cmdline"] or ())]
+    return {int(told(process.info["cmdline"], "--rank")): process for process in held}
