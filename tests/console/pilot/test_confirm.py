@@ -162,3 +162,25 @@ async def test_the_answer_to_r_is_there_at_once(console: Build) -> None:
         await pilot.press("r")
         await until(pilot, lambda: "asking the gate" in plain(app))
         waiting.set()
+
+
+async def test_a_hold_or_unload_of_one_copy_names_the_hosts_that_keep_theirs(
+    console: Build,
+) -> None:
+    copies = [
+        gallery.routable(name, host=host, family="m")
+        for name, host in (("m", "here"), ("m@b", "b"), ("m@c", "c"))
+    ]
+    alone = gallery.routable("z", host="here", family="z")
+    app = console(ScriptedEngine(snapshot_of(*copies, alone)))
+    async with app.run_test(size=SIZE) as pilot:
+        await settle(pilot)
+        for key in ("h", "u"):
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+            assert "Only the copy on here; b, c keep theirs." in plain(app)
+            await pilot.press("escape")
+            await until(pilot, lambda: not isinstance(app.screen, ConfirmDialog))
+        await pilot.press("G", "h")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        assert "Only the copy" not in plain(app)
