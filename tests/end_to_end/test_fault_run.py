@@ -9,7 +9,7 @@ from tests.end_to_end.fault_run import run
 
 @pytest.mark.real
 async def test_nothing_is_lost_while_workers_are_killed_under_load(tmp_path: Path) -> None:
-    account = await run(12.0, seed=7, folder=tmp_path)
+    account = await run(8.0, seed=7, folder=tmp_path)
     assert account.sound, account
     assert account.asked > 20
     assert account.deaths > 5

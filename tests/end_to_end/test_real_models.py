@@ -1,12 +1,16 @@
-"""The bundled model through both real backends: proved, asked, killed, healed, unloaded.
+"""The bundled model through both real backends: proved, asked, asked by the ``openai`` client,
+killed, healed, unloaded.
 
 One test per backend walks the whole way, because loading and proving is most of the cost.
 """
 
+import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
+import openai
 import psutil
 import pytest
 
@@ -23,10 +27,18 @@ from engine import (
 )
 from tests.end_to_end.conftest import ACTOR, Opener, until, until_readiness
 from tests.end_to_end.test_lifecycle import rows_of
+from tests.engine.http.conftest import OpenApi, open_api  # noqa: F401 - fixtures
+from tests.engine.http.openai.conftest import Connect, connect  # noqa: F401
 
 GGUF, MLX = "SmolLM2-135M-Instruct.Q4_1", "SmolLM2-135M-Instruct-MLX"
 CAPITAL = (ChatTurn("user", "Name the capital city of France."),)
 GREEDY = ChatOptions(temperature=0.0, max_tokens=9)
+CITY = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Paris", "Rome"]}, "big": {"type": "boolean"}},
+    "required": ["city", "big"],
+    "additionalProperties": False,
+}
 
 
 def cut_short(source: Path, target: Path) -> None:
@@ -36,9 +48,14 @@ def cut_short(source: Path, target: Path) -> None:
 @pytest.mark.real
 @pytest.mark.parametrize(("model", "backend"), [(GGUF, Backend.GGUF), (MLX, Backend.MLX)])
 async def test_the_starter_proves_itself_answers_dies_and_comes_back(
-    model: str, backend: Backend, open_engine: Opener, home: Path
+    model: str,
+    backend: Backend,
+    open_api: OpenApi,  # noqa: F811
+    connect: Connect,  # noqa: F811
+    home: Path,
 ) -> None:
-    engine = await open_engine(starter=True)
+    api = await open_api(starter=True)
+    engine = api.engine
     before = engine.snapshot().model(model)
     assert before is not None
     assert before.backend is backend
@@ -73,6 +90,8 @@ async def test_the_starter_proves_itself_answers_dies_and_comes_back(
         again += item.text if isinstance(item, ChatDelta) else ""
     assert again == text
 
+    await answers_the_openai_client(connect(api), model)
+
     ends: list[ChatEnd] = []
     async for item in await engine.chat(model, CAPITAL, GREEDY, client="test"):
         if isinstance(item, ChatEnd):
@@ -90,6 +109,52 @@ async def test_the_starter_proves_itself_answers_dies_and_comes_back(
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
     events = [row["metadata"]["event"] for row in rows_of(home)]  # type: ignore[index]
     assert events == ["canary", "strike", "canary"]
+
+
+async def answers_the_openai_client(client: Any, model: str) -> None:
+    question = [{"role": "user", "content": CAPITAL[0].content}]
+    greedy = {"model": model, "messages": question, "temperature": 0, "max_tokens": 9}
+
+    answer = await client.chat.completions.create(**greedy, logprobs=True, top_logprobs=2)
+    (choice,) = answer.choices
+    assert "Paris" in choice.message.content
+    told = choice.logprobs.content
+    assert len(told) == answer.usage.completion_tokens
+    for token in told:
+        likeliest = token.top_logprobs[0]
+        assert token.token == likeliest.token
+        assert token.logprob == pytest.approx(likeliest.logprob, abs=1e-3)
+        assert bytes(token.bytes).decode("utf-8", "replace") == token.token
+    assert "Paris" in "".join(token.token for token in told)
+
+    text = ""
+    async for chunk in await client.chat.completions.create(**greedy, stream=True):
+        text += chunk.choices[0].delta.content or ""
+    assert text == choice.message.content
+
+    wanted = {"type": "json_schema", "json_schema": {"name": "city", "schema": CITY}}
+    held = await client.chat.completions.create(
+        **greedy | {"max_tokens": 60}, response_format=wanted
+    )
+    found = json.loads(held.choices[0].message.content)
+    assert set(found) == {"city", "big"}
+    assert held.choices[0].finish_reason == "stop"
+
+    response = await client.responses.create(
+        model=model, input=CAPITAL[0].content, temperature=0, max_output_tokens=9
+    )
+    assert "Paris" in response.output_text
+
+    plain = await client.completions.create(
+        model=model, prompt="The capital of France is", temperature=0, max_tokens=3
+    )
+    assert plain.choices[0].text
+
+    with pytest.raises(openai.BadRequestError) as long:
+        await client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": "word " * 9000}]
+        )
+    assert long.value.code == "context_length_exceeded"
 
 
 async def test_a_starter_cut_short_is_refused_at_the_gate(

@@ -25,7 +25,7 @@ from tests.end_to_end import damage
 from tests.end_to_end.conftest import ACTOR, Opener, until_readiness
 from tests.end_to_end.ranks import TURNS, end_of, ends_of, ranks
 
-pytestmark = [pytest.mark.real, pytest.mark.xdist_group("damaged")]
+pytestmark = [pytest.mark.real, pytest.mark.xdist_group("split")]
 CUT = "cut"
 SILENCE_S = 5.0
 

@@ -181,10 +181,10 @@ def test_a_request_for_nothing_is_refused(backend: Any, prompt: str | None) -> N
 
 def test_a_long_prompt_is_read_in_pieces_that_are_told() -> None:
     # More than one batch can hold, so that it comes in pieces however fast the machine is.
-    backend = load(context=1024)
+    backend = load(context=576)
     told = []
     try:
-        backend.submit(ask("r", "word " * 700, max_tokens=1))
+        backend.submit(ask("r", "word " * 500, max_tokens=1))
         while backend.active:
             told += [event for event in backend.step() if isinstance(event, Progress)]
     finally:
