@@ -124,6 +124,16 @@ async def inside(table: Table, fleet: Fleet, models: int) -> None:
         deltas.append(float(len(json.dumps(change(before, after), separators=(",", ":")))))
         before = after
     row.change(progress=None)
+    *_, host = engine._rooms.services.hosts
+    before, deltas = engine.snapshot(), []
+    for number in range(REPEATS):
+        host.budget.reserve("filler", number)
+        board.changed()
+        after = engine.snapshot()
+        deltas.append(float(len(json.dumps(change(before, after), separators=(",", ":")))))
+        before = after
+    host.budget.release("filler")
+    table.tell(models, "a changed host on the wire", deltas, "B")
     size = len(json.dumps(whole(engine.snapshot()), separators=(",", ":"))) / 1000
     table.tell(models, "snapshot", [size], "kB")
     table.tell(models, "a changed row on the wire", deltas, "B")
@@ -148,7 +158,7 @@ async def decisions(table: Table, fleet: Fleet, models: int) -> None:
     table.tell(models, "engine: choosing a host, the first fits", first, "ms")
     for host in services.hosts:
         host.budget.reserve("filler", host.budget.total)
-    full = [await spent(choose) for _ in range(3)]
+    full = [await spent(choose) for _ in range(REPEATS)]
     for host in services.hosts:
         host.budget.release("filler")
     table.tell(models, "engine: choosing a host, every one is full", full, "ms")
