@@ -26,10 +26,13 @@ from engine.workers.protocol import (
     Sampling,
     Started,
 )
+from tests.engine.backends.tiny_mlx import load_tiny, write_tiny
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("mlx")]
 CAPITAL = "The capital of France is"
 CONTEXT = 64
+NO_END = {256: -100.0}
+"""The tiny model never ends."""
 PASSAGE = "The sun rises in the east and sets in the west. Water freezes at zero degrees."
 
 
@@ -77,6 +80,16 @@ def loading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loading]:
 def backend(loading: Loading) -> Iterator[Any]:
     yield loading.backend
     assert loading.backend.active == 0, "a test left a request behind"
+
+
+@pytest.fixture(scope="module")
+def tiny(loading: Loading, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """For what takes tokens, and no words: a model with a thousand of them a second."""
+    folder = write_tiny(tmp_path_factory.mktemp("tiny") / "full")
+    backend = load_tiny(folder, context=CONTEXT, slots=2)
+    yield backend
+    assert backend.active == 0, "a test left a request behind"
+    backend.close()
 
 
 def ask(name: str, prompt: str = CAPITAL, **sampling: Any) -> Generate:
@@ -292,35 +305,35 @@ def test_a_stop_text_ends_the_answer_before_it(backend: Any) -> None:
     assert ran.ends["one"].reason == "stop"
 
 
-def test_cancel_ends_a_running_and_a_waiting_request(backend: Any) -> None:
-    long = [ask(name, max_tokens=40) for name in ("one", "two", "three")]
+def test_cancel_ends_a_running_and_a_waiting_request(tiny: Any) -> None:
+    long = [ask(name, max_tokens=40, logit_bias=NO_END) for name in ("one", "two", "three")]
     for request in long:
-        backend.submit(request)
-    backend.step()
-    assert (backend.active, backend.queued) == (3, 1)
+        tiny.submit(request)
+    tiny.step()
+    assert (tiny.active, tiny.queued) == (3, 1)
     for request in long:
-        backend.cancel(request.id)
-    backend.cancel("unknown")
-    events = backend.step()
+        tiny.cancel(request.id)
+    tiny.cancel("unknown")
+    events = tiny.step()
     assert {(e.id, e.reason) for e in events} == {(r.id, "cancelled") for r in long}
-    assert backend.active == 0
-    ran = run(backend, ask("four", max_tokens=40), cancel_after=2)
+    assert tiny.active == 0
+    ran = run(tiny, ask("four", max_tokens=40, logit_bias=NO_END), cancel_after=2)
     assert ran.ends["four"].reason == "cancelled"
     assert ran.tokens["four"] == 2
 
 
-def test_a_third_request_waits_for_a_slot(backend: Any) -> None:
-    ran = run(backend, *(ask(name, max_tokens=2) for name in ("one", "two", "three")))
+def test_a_third_request_waits_for_a_slot(tiny: Any) -> None:
+    ran = run(tiny, *(ask(name, max_tokens=2, logit_bias=NO_END) for name in ("1", "2", "3")))
     assert ran.most_active == 2
     assert {end.reason for end in ran.ends.values()} == {"length"}
     assert len(ran.ends) == 3
 
 
-def test_a_prompt_beyond_the_context_is_refused_and_one_below_is_cut_short(backend: Any) -> None:
+def test_a_prompt_beyond_the_context_is_refused_and_one_below_is_cut_short(tiny: Any) -> None:
     with pytest.raises(RequestError, match=f"the context is {CONTEXT}") as refused:
-        backend.submit(ask("long", "word " * CONTEXT))
+        tiny.submit(ask("long", "word " * CONTEXT))
     assert refused.value.kind == "context"
-    ran = run(backend, ask("near", "a" + " a" * (CONTEXT - 4), max_tokens=50))
+    ran = run(tiny, ask("near", "a" * (CONTEXT - 3), max_tokens=50, logit_bias=NO_END))
     end = ran.ends["near"]
     assert end.reason == "length"
     assert end.prompt_tokens + end.completion_tokens == CONTEXT
