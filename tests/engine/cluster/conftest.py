@@ -14,6 +14,9 @@ from engine import Engine, ModelView, load_settings
 
 MODEL = {"kind": "simulated", "weights_gb": 1, "tokens_per_second": 200, "say": ["It", " works"]}
 SOON_S = 60.0
+SOON_DEAD = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}
+"""Ray calls a node dead that five times in a row could not be reached: by its own measure a quarter
+of a minute. One that is only slow has ten seconds for each answer all the same."""
 
 
 class Rack:
@@ -25,7 +28,12 @@ class Rack:
         self.root = root
         self.cluster: Any = Cluster(
             initialize_head=True,
-            head_node_args={"num_cpus": 0, "node_name": "head", "include_dashboard": False},
+            head_node_args={
+                "num_cpus": 0,
+                "node_name": "head",
+                "include_dashboard": False,
+                "_system_config": SOON_DEAD,
+            },
         )
         self.nodes: dict[str, Any] = {}
 
