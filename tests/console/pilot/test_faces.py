@@ -121,7 +121,7 @@ async def day(operator: Operator) -> None:
     await operator.presses("u")
     await operator.sees("Unload good?")
     await operator.answers("tab", "enter")
-    await operator.sees("good", not_now="● good")
+    await operator.sees("│ · good")
     await operator.presses("h")
     await operator.sees("Hold good?")
     await operator.answers("tab", "enter")
