@@ -86,7 +86,9 @@ async def measure(report: Report, engine: Engine) -> None:
                 if side:
                     relays.append((cpu_s(agent) - before) / (streams * tokens) * 1e6)
         flat = pace >= FLAT_OUT
-        what = f"{streams} streams" + (" flat out" if flat else f" at {pace} tok/s each")
+        what = ("1 stream" if streams == 1 else f"{streams} streams") + (
+            " flat out" if flat else f" at {pace} tok/s each"
+        )
         least = at_least(AT_ALL if flat else PACED)
         report.tell(f"{what}, relayed", rates[1], "tok/s", rates[0], "local", bar=least)
         told = f"{what}: the engine's processor time for a token"

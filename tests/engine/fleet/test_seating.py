@@ -1,12 +1,17 @@
 """The ranks of one model on several hosts: only where an operator named the network for it."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine import Code, Engine, EngineError, LoadOptions, Readiness
+from engine.fleet.spread import Spread
 from engine.ledger.archive import host_name
+from engine.types import Backend
+from engine.workers.placement import Post, Spawn, SpawnError
+from engine.workers.ports import Held
 from tests.engine.fleet.paper import ACTOR, GB, PaperCluster, until, view, where
 
 RING = {"ring": "127.0.0.1"}
@@ -89,3 +94,31 @@ async def test_another_content_or_class_holds_no_part(cluster: PaperCluster) -> 
             await engine.load("wide", SPLIT, actor=ACTOR)
         assert refused.value.decision.code is Code.INSUFFICIENT_MEMORY
         assert not cluster.placement.alive
+
+
+async def test_an_address_that_is_no_hosts_own_starts_nothing_and_keeps_no_port(
+    cluster: PaperCluster,
+) -> None:
+    hosts = {host_name(): RING, "b": {"ring": "203.0.113.1"}}
+    async with cluster.engine(hosts=hosts) as engine:
+        await cluster.join("b")
+        there = engine._rooms.services.hosts
+        own = there.own.name
+        posts = tuple(Post(name, Path("python"), "m", "s") for name in (own, own, "b"))
+        spawn = Spawn(Backend.MLX, Path("python"), "default", 3, posts=posts)
+        kept: list[Held] = []
+        ports = there.own.quarters.ports
+
+        async def noted(count: int, address: str) -> Held:
+            kept.append(await ports(count, address))
+            return kept[-1]
+
+        there.own.quarters.ports = noted  # type: ignore[method-assign]
+        with pytest.raises(SpawnError, match=r"no port of 203\.0\.113\.1"):
+            await Spread(cluster.placement, there.named).start(spawn)
+        assert not cluster.placement.workers
+        [held] = kept
+        assert len(held.addresses) == 2
+        for address in held.addresses:  # free again: another may have it for itself
+            with socket.socket() as taken:
+                taken.bind(("127.0.0.1", int(address.rpartition(":")[2])))
