@@ -20,7 +20,7 @@ from engine.types import HostState
 from tests.engine.fleet.paper import ACTOR, PaperCluster, until, view
 
 HOST = "far"
-LISTEN_S, STALE_S, GIVEN_UP_S, TOKENS = 0.1, 0.6, 1.5, 100
+LISTEN_S, STALE_S, GIVEN_UP_S, TOKENS = 0.1, 1.2, 2.5, 100
 
 
 class Thread:
