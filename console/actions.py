@@ -98,13 +98,14 @@ def _draining(snapshot: EngineSnapshot, model: ModelView) -> list[str]:
 
 
 def _elsewhere(snapshot: EngineSnapshot, model: ModelView) -> list[str]:
-    """A line about the copies of this model on other hosts, where there are any: a row is one."""
-    others = [
-        copy.host for copy in snapshot.models if copy.family == model.family and copy is not model
-    ]
+    """Lines about the copies of this model on other hosts, where there are any: a row is one, and
+    what an operator wants to know is whether the model still answers."""
+    others = [m for m in snapshot.models if m.family == model.family and m is not model]
     if not model.family or not others:
         return []
-    return [f"Only the copy on {model.host}; {', '.join(others[:_NAMED])} keep theirs."]
+    serving = [m.host for m in others if m.readiness is Readiness.ROUTABLE]
+    left = _named(serving, "Still routable on") or ["No other copy is routable."]
+    return [f"Only the copy on {model.host}.", *left]
 
 
 async def chat(app: "LmxApp", selection: Selection) -> None:

@@ -42,6 +42,16 @@ def plain_id(model: ModelView) -> str:
     return model.id.removesuffix(f"@{model.host}") if model.host else model.id
 
 
+def asked_as(snapshot: EngineSnapshot, model_id: str) -> str:
+    """The name under which this row alone is asked: the plain id means every copy of a model, and
+    the least loaded of them would answer for the one that was chosen."""
+    model = snapshot.model(model_id)
+    if model is None:
+        return model_id
+    copies = any(m is not model and m.family == model.family for m in snapshot.models)
+    return model.alone if model.family and copies else model_id
+
+
 def trouble_words(host: HostView, *, ascii_only: bool = False) -> str:
     """What is wrong with a host and what follows, with no figure that a clock would change."""
     name = tidy(host.name, ascii_only=ascii_only)

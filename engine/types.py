@@ -283,6 +283,13 @@ class ModelView:
     family: str = ""
     """The id that means it and its copies on other hosts together; requests may ask for it."""
 
+    @property
+    def alone(self) -> str:
+        """The name that means this row and none of its copies: the plain id, which the one on the
+        engine's own host bears, means them all."""
+        where = f"@{self.host}"
+        return self.id if not self.host or self.id.endswith(where) else self.id + where
+
 
 @dataclass(frozen=True, slots=True)
 class RegistryRow:

@@ -20,7 +20,7 @@ from console.screens.composer import Composer
 from console.screens.page import Drawing, Page, Sheet
 from console.screens.prompt import PromptScreen
 from console.status import state_text
-from console.whereabouts import whereabouts
+from console.whereabouts import asked_as, whereabouts
 from console.widgets.footer import FooterLine
 from console.widgets.header import HeaderLine
 from engine import ChatDelta, ChatEnd, ChatStream, EngineError, OutOfReach
@@ -195,7 +195,7 @@ class ChatScreen(Page):
         app, talk = self.lmx, self.conversation
         try:
             stream = await app.engine.chat(
-                self.target_id or "",
+                asked_as(app.snapshot, self.target_id or ""),
                 talk.turns(),
                 talk.options,
                 client=app.actor,

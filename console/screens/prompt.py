@@ -11,6 +11,7 @@ from console.line import Cell, Line, shorten, tidy
 from console.paragraph import paragraph, safe
 from console.report import decision_lines
 from console.screens.page import MOVES, Drawing, Page
+from console.whereabouts import asked_as
 from engine import ChatTurn, Decision, EngineError
 
 SHOWN = 200_000
@@ -56,7 +57,8 @@ class PromptScreen(Page):
 
     async def _ask(self) -> None:
         try:
-            self.answer = await self.lmx.engine.render(self.target_id or "", self._turns)
+            name = asked_as(self.lmx.snapshot, self.target_id or "")
+            self.answer = await self.lmx.engine.render(name, self._turns)
         except EngineError as error:
             self.answer = error.decision
         except Exception as error:

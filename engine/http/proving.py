@@ -60,7 +60,7 @@ def router(house: House) -> APIRouter:
     async def render(body: RenderRequest) -> AdminPrompt:
         """The prompt a routable model would be given for a conversation; nothing is generated."""
         turns = tuple(ChatTurn(turn.role, turn.content) for turn in body.messages)
-        prompt = await engine.render(viewed(house, body.model_id).id, turns)
+        prompt = await engine.render(body.model_id, turns)
         return AdminPrompt(model_id=body.model_id, prompt=prompt)
 
     @rooms.post("/prove")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from console.whereabouts import plain_id
 from engine import Backend, EngineSnapshot, HostState, HostView, MemoryView, ModelView, RuntimeView
 from tests.console import gallery
 from tests.console.scripted import GB, T0, snapshot_of
@@ -65,7 +66,7 @@ def hosts() -> tuple[HostView, ...]:
 def models() -> tuple[ModelView, ...]:
     """What stands on each of them; of two models on two."""
     lost = f"host lost: {WHY_LOST}; no other host has the files"
-    return (
+    told = (
         gallery.routable(host=OWN),
         gallery.routable("MiniMax-M2.5-4bit@gpu-1", host=WELL, requests=1),
         gallery.proving("GLM-5-2.5bit@gpu-1", host=WELL),
@@ -76,6 +77,7 @@ def models() -> tuple[ModelView, ...]:
         gallery.model("Mistral-Small-24B@attic", 14, host=LOST, reason=lost),
         gallery.model("Qwen3-8B-Q4_K_M@attic", host=LOST),
     )
+    return tuple(replace(model, family=plain_id(model)) for model in told)
 
 
 def working() -> EngineSnapshot:

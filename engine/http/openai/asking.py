@@ -106,7 +106,7 @@ async def _loaded(house: House, wanted: str, view: ModelView, asker: Asker) -> M
 
 async def _stream(house: House, view: ModelView, wish: Wish, asker: Asker) -> ChatStream:
     return await house.engine.chat(
-        view.id,
+        view.alone,
         wish.turns,
         _fitting(with_defaults(wish.options, wish.stated, view.sampling), view),
         client=asker.client,

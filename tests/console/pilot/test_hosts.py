@@ -1,6 +1,7 @@
 """The hosts on screen: opened by a key, told as they change, and the way to one's models."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from console.app import LmxApp
 from console.modals.load import LoadDialog
+from console.screens.chat import ChatScreen
 from console.screens.dashboard import DashboardScreen
 from console.screens.detail import DetailScreen
 from console.screens.hosts import HostsScreen
@@ -16,6 +18,7 @@ from tests.console import fleet
 from tests.console.faces import attached
 from tests.console.scripted import T0, Clock, ScriptedEngine
 from tests.console.stage import SIZE, open_screen, plain, settle, until
+from tests.engine.fleet.paper import ACTOR, PaperCluster, view
 
 Build = Callable[..., LmxApp]
 
@@ -77,6 +80,33 @@ async def test_the_filter_of_the_hosts_and_its_row_to_copy(console: Build) -> No
         await settle(pilot)
         assert "nothing matches the filter" in plain(app)
         assert "no host is chosen" in plain(app)
+
+
+@pytest.mark.parametrize("kind", ["embedded", "remote"])
+async def test_a_test_chat_is_with_the_chosen_copy_and_no_other(
+    console: Build, kind: str, tmp_path: Path
+) -> None:
+    cluster = PaperCluster(tmp_path)
+    cluster.put("own", "pair")
+    cluster.put("b", "pair")
+    async with cluster.engine() as engine, AsyncExitStack() as stack:
+        await cluster.join("b")
+        there = view(engine, "pair@b")
+        await engine.load("pair@b", actor=ACTOR, expect=there.version, wait=True)
+        if kind == "remote":
+            face = await stack.enter_async_context(attached(engine, tmp_path / "attached"))
+            app = console(face, attached=face.name)
+        else:
+            app = console(engine)
+        async with app.run_test(size=SIZE) as pilot:
+            await until(pilot, lambda: "routable" in plain(app), turns=1000)
+            await open_screen(app, pilot, ChatScreen("pair"))
+            await pilot.press("h", "i", "enter")
+            await until(pilot, lambda: "not_ready" in plain(app), turns=1000)
+            await pilot.press("escape")
+            await open_screen(app, pilot, ChatScreen("pair@b"))
+            await pilot.press("h", "i", "enter")
+            await until(pilot, lambda: "It works" in plain(app), turns=1000)
 
 
 async def test_a_lone_host_says_how_to_get_more(console: Build) -> None:
