@@ -140,7 +140,7 @@ class Gang:
         finally:
             for end in ends:
                 end.cancel()
-        part = await self._culprit(first)
+        part = await self._culprit(first, [end.result() for end in ends])
         self._speaker = part or 0
         reason = self._condemned[1] if self._condemned else ""
         ending = ends[self._speaker].result()
@@ -151,14 +151,24 @@ class Gang:
             seat += f" on {self._ranks[self._speaker].host or 'this host'}"
         self._end.set_result(replace(ending, part=seat, reason=reason))
 
-    async def _culprit(self, first: Sequence[int]) -> int | None:
-        """Who began it, of those that ended first; None where the whole was ended from outside."""
+    async def _culprit(self, first: Sequence[int], endings: Sequence[Ending]) -> int | None:
+        """Who began it; None where the whole was ended from outside.
+
+        As a rule one of those that ended first. Of a rank on another host the news comes later
+        than that of its neighbours here, who have only lost it.
+        """
         if self._condemned is not None:
             return self._condemned[0]
         if self._killed:
             return self._quietest()
         for rank in first:
-            if len(first) == 1 or _LOST_PEER not in await self._ranks[rank].stderr_tail():
+            if _LOST_PEER not in await self._ranks[rank].stderr_tail():
+                return rank
+        killed = {n for n, ending in enumerate(endings) if ending.status == -signal.SIGKILL}
+        for rank in sorted(set(range(len(endings))) - set(first), key=lambda n: n in killed):
+            if rank in killed and not endings[rank].memory_killer:
+                continue  # as all are that were left
+            if _LOST_PEER not in await self._ranks[rank].stderr_tail():
                 return rank
         return first[0]
 

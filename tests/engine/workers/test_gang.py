@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ import pytest
 from engine.settings import Deadlines
 from engine.types import Backend
 from engine.workers.exits import WorkerExit
-from engine.workers.gang import GangPlacement
-from engine.workers.placement import Connection, Placement, Spawn, SpawnError
+from engine.workers.gang import Gang, GangPlacement
+from engine.workers.placement import Connection, Ending, Placement, Spawn, SpawnError
 from engine.workers.ports import Ports
 from engine.workers.process import LocalPlacement
 from engine.workers.protocol import Delta, Failed, Finished, Load, Loaded
 from engine.workers.supervisor import LoadFailed, Supervisor, WorkerDied
+from tests.engine.puppet import PuppetWorker
 from tests.process import ended
 from tests.worker_client import ask
 
@@ -153,6 +155,49 @@ async def test_an_idle_rank_that_hangs_is_found_and_named(
     async with asyncio.timeout(PATIENCE_S):
         end = await asyncio.shield(worker.ended)
     assert end.cause == "hang: no heartbeat for 4 s in rank 1 of 3"
+
+
+class Far(PuppetWorker):
+    """A rank on another host: of its end the news comes late, and no signal reaches it then."""
+
+    host = "far"
+
+    struck = False
+
+    def kill(self, signal_number: int) -> None:
+        pass
+
+    def strike(self) -> None:
+        """Its machine's memory killer takes it."""
+        self.struck = True
+        self.end(-signal.SIGKILL)
+
+    async def wait(self) -> Ending:
+        return replace(await super().wait(), memory_killer=self.struck)
+
+
+@pytest.mark.parametrize(
+    ("fate", "told"),
+    [
+        (lambda far: far.bereave("its node is gone"), Ending(0, host_lost="its node is gone")),
+        (lambda far: far.end(-signal.SIGSEGV), Ending(-signal.SIGSEGV)),
+        (lambda far: far.strike(), Ending(-signal.SIGKILL, memory_killer=True)),
+    ],
+)
+async def test_a_rank_whose_end_is_told_late_is_blamed_and_not_one_that_lost_it(
+    fate: Callable[[Far], None], told: Ending
+) -> None:
+    kinds = (PuppetWorker, Far, PuppetWorker)
+    here, far, other = (kind(n, lambda: "", lambda: False) for n, kind in enumerate(kinds))
+    assert isinstance(far, Far)
+    gang = Gang((here, far, other))
+    here.end(1, b"[ring] connection to a peer was lost")
+    while other.alive:  # noqa: ASYNC110 - the watch kills it
+        await asyncio.sleep(0)
+    fate(far)
+    async with asyncio.timeout(PATIENCE_S):
+        assert await gang.wait() == replace(told, part="rank 1 of 3 on far")
+    gang.close()
 
 
 async def test_a_gang_that_is_let_go_of_leaves_nobody(below: Watched, tmp_path: Path) -> None:
