@@ -59,18 +59,19 @@ class Intake:
             stamped = await quarters.stamp(entry)
         key = model.key_of(taken, runtime.version)
         decision, estimate = explanation.decision, explanation.estimate
-        if decision is None and stopping():
-            decision = shutting_down()
         posts: tuple[Post, ...] = ()
         if decision is None and estimate is not None:
             posts = await seated(services, model, runtime, estimate, taken)
+        # From here to the life's start nothing is waited for: an engine that ends, ends all lives.
+        if decision is None and stopping():
+            decision = shutting_down()
+        if decision is None and estimate is not None:
             # The gate looked at the room a moment ago; only the reservation is binding.
             limit = quarters.device_limit(runtime)
             decision = promised(services, model, estimate, posts, limit)
         if decision is not None or estimate is None:
             decision = advised(services, model, options, decision or not_ready(model.view))
             raise await self._refusal(model, key, decision, actor)
-        # From here to the life's start nothing is waited for.
         model.entry, model.runtime, model.fingerprint = entry, runtime, taken
         model.stamp = stamped
         if release:

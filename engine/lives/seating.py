@@ -16,7 +16,7 @@ from engine.fleet.host import Host
 from engine.fleet.runtimes import Runtime
 from engine.lives.model import Model
 from engine.services import Services
-from engine.types import Backend, HostState, MemoryEstimate
+from engine.types import Backend, HostState, MemoryEstimate, Readiness
 from engine.workers.placement import Post
 
 _PASSWORDLESS = (
@@ -32,11 +32,16 @@ def ranks_of(services: Services, model: Model, options: LoadOptions) -> int:
 
 
 def _others(services: Services, model: Model) -> list[tuple[Host, Model]]:
-    """The copies on other hosts of the same class, the roomiest first."""
+    """The copies on other hosts of the same class, the roomiest first. One that is held does
+    nothing, so no part either."""
     hosts = services.hosts
     copies = (copy for copy in services.copies.of(model.family) if copy is not model)
     pairs = [(hosts.of(copy), copy) for copy in copies if copy.place.kind == model.place.kind]
-    there = [pair for pair in pairs if pair[0].state is HostState.OK]
+    there = [
+        (host, copy)
+        for host, copy in pairs
+        if host.state is HostState.OK and copy.readiness is not Readiness.QUARANTINED
+    ]
     return sorted(there, key=lambda pair: (-pair[0].room, pair[0].name))
 
 

@@ -1,5 +1,6 @@
 """The ranks of one model on several hosts: only where an operator named the network for it."""
 
+import asyncio
 import socket
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from engine import Code, Engine, EngineError, LoadOptions, Readiness
+from engine.catalog.entry import CatalogEntry
 from engine.fleet.spread import Spread
 from engine.ledger.archive import host_name
 from engine.types import Backend
@@ -94,6 +96,39 @@ async def test_another_content_or_class_holds_no_part(cluster: PaperCluster) -> 
             await engine.load("wide", SPLIT, actor=ACTOR)
         assert refused.value.decision.code is Code.INSUFFICIENT_MEMORY
         assert not cluster.placement.alive
+
+
+async def test_a_copy_that_is_held_holds_no_part(cluster: PaperCluster) -> None:
+    async with cluster.engine(**ringed("b", "c")) as engine:
+        await cluster.join("b", "c")
+        await engine.hold("wide@b", actor=ACTOR)
+        await engine.load("wide", SPLIT, actor=ACTOR, wait=True)
+        assert reserved(engine) == {"own": 4, "b": 0, "c": 2}
+
+
+async def test_nothing_begins_in_an_engine_that_ends_while_seats_are_sought(
+    cluster: PaperCluster,
+) -> None:
+    async with cluster.engine(**ringed("b")) as engine:
+        await cluster.join("b")
+        quarters = cluster.quarters["b"]
+        asked, answer = asyncio.Event(), asyncio.Event()
+        fingerprint = quarters.fingerprint
+
+        async def slowly(entry: CatalogEntry) -> str:
+            asked.set()
+            await answer.wait()
+            return await fingerprint(entry)
+
+        quarters.fingerprint = slowly  # type: ignore[method-assign]
+        load = asyncio.create_task(engine.load("wide", SPLIT, actor=ACTOR))
+        await asked.wait()
+        await engine.stop()
+        answer.set()
+        with pytest.raises(EngineError) as refused:
+            await load
+        assert refused.value.decision.code is Code.SHUTTING_DOWN
+        assert not engine._lives
 
 
 async def test_an_address_that_is_no_hosts_own_starts_nothing_and_keeps_no_port(
