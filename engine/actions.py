@@ -6,7 +6,7 @@ that; see :mod:`engine.fleet.copies` for what a name means otherwise.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 
 from engine.assembly import Rooms
@@ -72,23 +72,32 @@ class Actions:
     async def load(
         self, name: str, options: LoadOptions, actor: str, expect: int | None, *, wait: bool
     ) -> Ids:
-        """Admit and start loading; joining a load under way and loading what runs succeed."""
+        """Admit and start loading; joining a load under way and loading what runs succeed.
+
+        Of several copies it is refused only where all are, and with ``wait`` fails only so.
+        """
         row = self._dispatch.find(name)
         decided_on(row, expect)
         rows: tuple[Model, ...] = (row,)
         if expect is None:
             rows = await self._dispatch.rows(name, options, actor=actor)
         self._settle(row.family)
-        first, *others = rows
-        await self.begin(first, options, actor, expect)
-        begun = [first]
-        for other in others:
-            with suppress(EngineError):  # the refusal is on its row; the first copy serves
-                await self.begin(other, options, actor)
-                begun.append(other)
-        if wait:
-            await asyncio.gather(*(self._roster.settled(row) for row in rows))
-        return _ids(begun)
+        refused: list[BaseException] = []
+        begun: list[Model] = []
+        for copy in rows:
+            try:
+                await self.begin(copy, options, actor, expect)
+                begun.append(copy)
+            except EngineError as error:  # on its row, too; another copy may serve
+                refused.append(error)
+        _unless_one_did(len(rows), refused)
+        if not wait:
+            return _ids(begun)
+        ends = await asyncio.gather(
+            *(self._roster.settled(row) for row in begun), return_exceptions=True
+        )
+        _unless_one_did(len(begun), [error for error in ends if error is not None])
+        return _ids(row for row, error in zip(begun, ends, strict=True) if error is None)
 
     async def begin(
         self, model: Model, options: LoadOptions, actor: str, expect: int | None = None
@@ -139,10 +148,7 @@ class Actions:
             *(self._release(row, options, actor, expect, early=early) for row in caught),
             return_exceptions=True,
         )
-        failed = [error for error in tried if error is not None]
-        for error in failed:
-            if len(failed) == len(tried) or not isinstance(error, EngineError):
-                raise error
+        _unless_one_did(len(tried), [error for error in tried if error is not None])
         return _ids(row for row, error in zip(caught, tried, strict=True) if error is None)
 
     async def _release(
@@ -167,8 +173,7 @@ class Actions:
         not there yet: it is about the model."""
         rows = self._rows(name, expect)
         self._decide(rows)
-        several = bool(self._services.hosts.others) and expect is None
-        family = rows[0].family if several and rows[0].family == name else ""
+        family = name if expect is None and rows[0].family == name else ""
 
         async def work() -> None:
             await asyncio.gather(*(self._hold(row, actor, expect, family) for row in rows))
@@ -210,6 +215,13 @@ class Actions:
         # Its verdict counts, whether or not who asked still listens.
         await asyncio.shield(self._spawn(work()))
         return _ids(proved)
+
+
+def _unless_one_did(tried: int, failed: Sequence[BaseException]) -> None:
+    """Raise the first failure where all that were tried have failed, or what is no refusal."""
+    for error in failed:
+        if len(failed) == tried or not isinstance(error, EngineError):
+            raise error
 
 
 def _ids(rows: Iterable[Model]) -> Ids:

@@ -126,7 +126,9 @@ class Engine:
             lives=self._lives,
             retire=lambda model_id: self._spawn(self._retire(model_id)),
             release=lambda model_id: self._spawn(self._release_by_itself(model_id)),
-            preload=lambda model_id: self.load(model_id, actor=PRELOAD, wait=True),
+            preload=lambda name: self.load(
+                name, LoadOptions(unattended=True), actor=PRELOAD, wait=True
+            ),
         )
 
     async def stop(self, *, drain_s: float = 0.0) -> None:

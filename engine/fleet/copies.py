@@ -73,10 +73,11 @@ class Copies:
     def of(self, name: str) -> tuple[Model, ...]:
         """The copies a name means: all of a family, the row that bears this id, or the copy on the
         engine's own host where that is named as the others are."""
-        if (family := self._families.get(name)) is not None:
-            return family
-        if (model := self._board.models.get(name)) is not None:
+        family, model = self._families.get(name, ()), self._board.models.get(name)
+        if model is not None and model not in family:  # see id_for: the row of an id comes first
             return (model,)
+        if family:
+            return family
         plain, _, host = name.rpartition("@")
         return tuple(row for row in self._called.get(plain, ()) if row.place.host == host)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from engine.caution import caution
 from engine.errors import Code, Decision, EngineError, refuse
 from engine.face import LoadOptions
 from engine.fleet.copies import live
@@ -118,6 +119,8 @@ class Dispatch:
 
     async def _obstacle(self, host: Host, copy: Model, options: LoadOptions) -> str | None:
         """Why a copy cannot be loaded where it is, in a few words; None when it can."""
+        if options.unattended and (why := caution(copy, self._services)):
+            return why
         least, room = self._least(copy, options), host.room
         if least > room + elsewhere(self._services, copy, options):  # no need to ask the gate
             return f"at least {gigabytes(least - room)} short"

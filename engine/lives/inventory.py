@@ -118,7 +118,6 @@ class Inventory:
                 family=plain,
             )
             services.copies.add(model)
-            services.quarantine.inherit(model_id, model.family)
         elif _at_rest(model):
             model.place = host.place
             before = model.entry
@@ -132,8 +131,11 @@ class Inventory:
         take those out whose files or backend version are no longer what was quarantined. Strikes
         that still stand are shown too: the next one may be the last."""
         quarantine = self._services.quarantine
+        models = tuple(self._services.board.models.values())
+        for model in filter(_at_rest, models):  # a copy that is new here, or has become one
+            quarantine.inherit(model.id, model.family)
         known = {view.model_id for view in quarantine.views()} | quarantine.struck()
-        for model in tuple(self._services.board.models.values()):
+        for model in models:
             if _at_rest(model) and (model.id in known or model.readiness is _QUARANTINED):
                 quarters = self._services.hosts.of(model).quarters
                 with suppress(EngineError):  # its host is gone; it is judged when it is back

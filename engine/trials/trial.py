@@ -128,12 +128,12 @@ class Trials:
             return self._never(before, f"it is {before.readiness.value}")
         decision: Decision | None = None
         try:
+            # Of this very model, not of every copy of it, nor of the one that has the most room.
             if live:
-                await self._engine.canary(model_id, actor=self._actor)
+                await self._engine.canary(model_id, actor=self._actor, expect=before.version)
             else:
                 options = LoadOptions(runtime=self._runtime)
                 await self._engine.load(
-                    # This very model, not the copy of it that has the most room.
                     model_id,
                     options,
                     actor=self._actor,

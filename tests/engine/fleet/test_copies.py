@@ -3,10 +3,13 @@ every copy or on one."""
 
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from engine import Code, EngineError, LoadOptions, Readiness
+from engine import Code, EngineError, Explanation, LoadOptions, Readiness
+from engine.lives.model import Model
+from engine.trials.trial import Outcome, Trials
 from tests.engine.fleet.paper import ACTOR, PaperCluster, until, view, where
 
 ROUTABLE, UNLOADED, QUARANTINED = Readiness.ROUTABLE, Readiness.UNLOADED, Readiness.QUARANTINED
@@ -120,6 +123,68 @@ async def test_a_hold_on_a_model_is_on_copies_still_to_come(cluster: PaperCluste
         await cluster.join("e")
         assert "many@e" in where(engine, UNLOADED)
         assert {"many", "many@b", "many@c"} <= set(where(engine, QUARANTINED))
+
+
+async def test_a_hold_is_on_a_host_that_nobody_knew_and_on_what_becomes_a_copy(
+    cluster: PaperCluster,
+) -> None:
+    async with cluster.engine() as engine:
+        await engine.hold("many", actor=ACTOR)  # before any other host has joined
+        await engine.release("many", actor=ACTOR)
+        await engine.hold("many", actor=ACTOR)
+        await cluster.join("b")
+        assert where(engine, QUARANTINED) == ["many", "many@b"]
+        cluster.put("c", "many", weights_gb=2)
+        await cluster.join("c")
+        assert view(engine, "many@c").readiness is UNLOADED
+        cluster.put("c", "many")
+        await engine.rescan()
+        assert where(engine, QUARANTINED) == ["many", "many@b", "many@c"]
+
+
+async def test_an_id_is_never_two_rows(cluster: PaperCluster) -> None:
+    cluster.put("own", "away@c")
+    (cluster.root / "own" / "away@c").rename(cluster.root / "later")
+    async with cluster.engine() as engine:
+        await cluster.join("c")
+        (cluster.root / "later").rename(cluster.root / "own" / "away@c")
+        await engine.rescan()
+        own = engine.snapshot().host
+        assert view(engine, f"away@c@{own}").host == own
+        await engine.load("away@c", actor=ACTOR, wait=True)
+        assert where(engine, ROUTABLE) == ["away@c"]
+        assert await engine.unload("away@c", actor=ACTOR) == ("away@c",)
+
+
+async def test_a_load_is_refused_only_where_every_copy_is(cluster: PaperCluster) -> None:
+    async with cluster.engine() as engine:
+        await cluster.join("b", "c")
+        seen = engine._rooms.gatehouse.examine
+
+        async def examine(model: Model, options: LoadOptions, **more: Any) -> Explanation:
+            found = await seen(model, options, **more)
+            if model.id == "many" and not more:  # gone once it was chosen
+                engine._rooms.services.quarantine.hold("many", actor=ACTOR)
+            return found
+
+        engine._rooms.gatehouse.examine = examine  # type: ignore[method-assign]
+        two = LoadOptions(replicas=2)
+        assert await engine.load("many", two, actor=ACTOR, wait=True) == ("many@b",)
+        cluster.placement.sick = True
+        with pytest.raises(EngineError) as refused:
+            await engine.load("away", two, actor=ACTOR, wait=True)
+        assert refused.value.decision.code is Code.MODEL_CANARY_FAILED
+
+
+async def test_a_trial_is_of_one_copy(cluster: PaperCluster) -> None:
+    async with cluster.engine() as engine:
+        await cluster.join("b")
+        await engine.load("many", LoadOptions(replicas=2), actor=ACTOR, wait=True)
+        before = view(engine, "many").canary, view(engine, "many@b").canary
+        trial = await Trials(engine, engine.desk.archive(), actor=ACTOR).prove("many")
+        assert (trial.model_id, trial.outcome) == ("many", Outcome.PASSED)
+        assert view(engine, "many").canary is not before[0]
+        assert view(engine, "many@b").canary is before[1]
 
 
 async def test_a_hold_needs_no_host(cluster: PaperCluster) -> None:

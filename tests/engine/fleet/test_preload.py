@@ -1,10 +1,13 @@
 """What the settings want loaded at the start, on hosts that join later."""
 
+import time
 from pathlib import Path
 
 import pytest
 
-from engine import Engine, Readiness
+from engine import Engine, LoadOptions, Readiness
+from engine.home.intents import Intents
+from engine.home.statefile import StateFile
 from tests.engine.fleet.paper import ACTOR, PaperCluster, until, where
 
 ROUTABLE = Readiness.ROUTABLE
@@ -50,6 +53,26 @@ async def test_preload_makes_up_replicas_and_minds_an_operator(cluster: PaperClu
         await cluster.join("c")
         await until(engine, lambda: "unlike@c" in where(engine, ROUTABLE))
         assert where(engine, ROUTABLE) == ["away@b", "many", "unlike@c"]
+
+
+async def test_what_took_the_machine_down_is_not_loaded_by_itself_for_want_of_a_copy(
+    cluster: PaperCluster,
+) -> None:
+    cluster.settings.home.mkdir()
+    before = StateFile(cluster.settings.home / "state.json", time.time)
+    Intents(before, time.time, "an earlier boot").begin("many", None)
+    model = {"many": {"preload": True, "replicas": 2}}
+    async with cluster.engine(model=model, deadlines={"preload_s": 60}) as engine:
+        await until(
+            engine, lambda: bool([e for e in engine.events() if "not preloaded" in e.message])
+        )
+        await cluster.join("b", "c", memory_gb=2)  # the engine's own has most room
+        await engine.load("many", LoadOptions(unattended=True), actor=ACTOR, wait=True)
+        assert where(engine, ROUTABLE) == ["many@b", "many@c"]
+        await engine._rooms.preload._load("many")
+        assert loads(engine) == ["many@b", "many@c"]
+        await engine.load("many", LoadOptions(replicas=3), actor=ACTOR, wait=True)
+        assert len(where(engine, ROUTABLE)) == 3  # an operator may
 
 
 async def test_preload_gives_up_at_its_deadline(cluster: PaperCluster) -> None:
