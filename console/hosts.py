@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from console.line import Cell, Line, cut, left, right, shorten, tidy
+from rich.cells import cell_len
+
+from console.line import Cell, Line, cut, left, right, tidy
 from console.status import HOST_SIGNS, Glyphs
 from console.units import bar_text, clock_text, size_text, span_text
-from console.whereabouts import trouble_words
+from console.whereabouts import short_names, trouble_words
 from console.wording import version_words
 from engine import Backend, HostState, HostView, ModelView, Readiness, RuntimeView
 
@@ -52,7 +54,7 @@ class _Columns:
 def _columns(hosts: Sequence[HostView], width: int) -> _Columns:
     bar = _BAR + 1 if width >= _BAR_FROM else 0
     fixed = 3 + 2 + _STATE + 1 + _HEARD + 2 * _SIZE + bar + _MODELS + _WORKERS
-    longest = max((len(host.name) for host in hosts), default=0)
+    longest = max((cell_len(tidy(host.name)) for host in hosts), default=0)
     name = min(longest, _NAME_MOST, width - fixed)
     name = max(name, _NAME_LEAST)
     rest = width - fixed - name - 3  # a blank at the end
@@ -94,7 +96,7 @@ def host_line(
     told = "text" if host.state is HostState.OK else "idle"
     memory, there = host.memory, host.state is not HostState.LOST
     share = memory.reserved / memory.budget if memory.budget else 0.0
-    name = shorten(tidy(host.name, ascii_only=glyphs.ascii_only), columns.name, glyphs.ellipsis)
+    name = short_names(tuple(each.name for each in hosts), columns.name, glyphs)[host.name]
     counted = f"{census.routable}/{census.total:,}"
     cells = [
         Cell(f" {glyphs.of(sign)} ", sign.style),

@@ -2,11 +2,12 @@
 
 from rich.cells import cell_len
 
-from console.line import Cell, Line, cut, shorten, tidy, width_of
+from console.line import Cell, Line, cut, tidy, width_of
 from console.paragraph import wrap
 from console.presenter import Pulse
 from console.status import HOST_SIGNS, SIGNS, Glyphs
 from console.units import bar_text, size_text, span_text
+from console.whereabouts import short_names
 from console.wording import version_words
 from engine import Backend, EngineSnapshot, HostState, Notice, Readiness
 
@@ -38,10 +39,11 @@ def header_line(
         add(0, down if pulse.down else Cell("engine starting", "busy"))
     else:
         add(3, Cell("engine ", "dim"), Cell(f"{max(pulse.age_s, period_s):.1f} s"))
+    everywhere = tuple(host.name for host in snapshot.hosts)
     for rank, state in ((0, HostState.STALE), (2, HostState.LOST)):
         names = [host.name for host in snapshot.hosts if host.state is state]
         if names:
-            add(rank, *_troubled(names, state, glyphs))
+            add(rank, *_troubled(names, state, everywhere, glyphs))
     memory = snapshot.memory
     if memory.budget > 0:
         share = memory.reserved / memory.budget
@@ -94,12 +96,18 @@ def header_line(
     return tuple(line)
 
 
-def _troubled(names: list[str], state: HostState, glyphs: Glyphs) -> Line:
-    """``host b STALE``, ``3 hosts LOST``."""
+def _troubled(
+    names: list[str], state: HostState, everywhere: tuple[str, ...], glyphs: Glyphs
+) -> Line:
+    """``host b STALE``, ``3 hosts LOST``.
+
+    Args:
+        everywhere: The names of all hosts, which a name that is cut must not look like.
+    """
     sign = HOST_SIGNS[state]
     if len(names) > 1:
         return (Cell(f"{len(names)} hosts ", "dim"), Cell(sign.word, sign.style))
-    name = shorten(tidy(names[0], ascii_only=glyphs.ascii_only), 16, glyphs.ellipsis)
+    name = short_names(everywhere, 16, glyphs)[names[0]]
     return (Cell("host ", "dim"), Cell(name, "name"), Cell(f" {sign.word}", sign.style))
 
 

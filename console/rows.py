@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from console.line import Cell, Line, cut, left, right, shorten, tidy, width_of
 from console.status import LIVE, OVERRIDE, SIMULATED, Glyphs, sign_of, state_text
 from console.units import age_text, context_text, rate_text, size_text
-from console.whereabouts import NOWHERE, Whereabouts, plain_id
+from console.whereabouts import NOWHERE, Whereabouts, plain_id, short_names
 from console.wording import PROBATION
 from engine import Backend, HostState, ModelView, Readiness
 
@@ -130,9 +130,9 @@ def model_row(
     for badge, style in badges:
         cells += [Cell(" "), Cell(badge, style)]
     if columns.host:
-        name = tidy(model.host, ascii_only=glyphs.ascii_only)
         room = columns.host - 1
-        cells.append(Cell(" " + left(shorten(name, room, glyphs.ellipsis), room), quiet))
+        called = short_names(where.names, room, glyphs).get(model.host, "")
+        cells.append(Cell(" " + left(called, room), quiet))
     on = SIMULATED if model.backend is Backend.SIMULATED else model.backend.value
     cells.append(Cell(" " + left(on, 4), "sim" if on == SIMULATED else quiet))
     cells.append(Cell(" " + right(_memory(model), _MEM), quiet))

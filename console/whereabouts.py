@@ -1,9 +1,14 @@
 """What the models' rows say of the hosts they are on; where there is one host, nothing."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
-from console.line import tidy
+from rich.cells import cell_len
+
+from console.line import cut, shorten, tidy
+from console.status import Glyphs
 from engine import EngineSnapshot, HostState, HostView, ModelView
 
 
@@ -11,8 +16,10 @@ from engine import EngineSnapshot, HostState, HostView, ModelView
 class Whereabouts:
     """The hosts of a snapshot as a row needs them."""
 
+    names: tuple[str, ...] = ()
+    """Of all hosts; none where there is one."""
     widest: int = 0
-    """Letters of the longest host's name; 0 where there is one host."""
+    """Columns of the longest of these; 0 where there is one."""
     troubled: Mapping[str, HostView] = field(default_factory=dict)
     """By name, those that are not well."""
 
@@ -31,10 +38,53 @@ def whereabouts(snapshot: EngineSnapshot) -> Whereabouts:
     hosts = snapshot.hosts
     if len(hosts) < 2:
         return NOWHERE
+    names = tuple(host.name for host in hosts)
     return Whereabouts(
-        max(len(host.name) for host in hosts),
+        names,
+        max(cell_len(tidy(name)) for name in names),
         {host.name: host for host in hosts if host.state is not HostState.OK},
     )
+
+
+@lru_cache(maxsize=8)
+def short_names(names: tuple[str, ...], width: int, glyphs: Glyphs) -> Mapping[str, str]:
+    """Every host's name in so many columns, so that no two look the same.
+
+    Hosts are named in rows, ``ip-10-0-12-34``, and a name that is cut in its middle loses just
+    what it differs in. Of those that would look alike that part is shown.
+    """
+    short: dict[str, str] = {}
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        whole = tidy(name, ascii_only=glyphs.ascii_only)
+        short[name] = shorten(whole, width, glyphs.ellipsis)
+        alike[short[name]].append(name)
+    for group in alike.values():
+        if len(group) > 1:
+            wholes = [tidy(name, ascii_only=glyphs.ascii_only) for name in group]
+            start = _shared(wholes)
+            end = _shared([whole[start:][::-1] for whole in wholes])
+            for name, whole in zip(group, wholes, strict=True):
+                short[name] = _around(whole, start, len(whole) - end, width, glyphs.ellipsis)
+    return short
+
+
+def _shared(texts: Sequence[str]) -> int:
+    """How many letters all of them begin with."""
+    first, last = min(texts), max(texts)
+    differing = (i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b)
+    return next(differing, min(len(first), len(last)))
+
+
+def _around(text: str, start: int, end: int, width: int, mark: str) -> str:
+    """What stands from ``start`` to ``end``, with as much before it as there is room for."""
+    room = width - (end < len(text)) * cell_len(mark)
+    shown = text[start:end]
+    while start > 0 and cell_len(text[start - 1] + shown) + (start > 1) * cell_len(mark) <= room:
+        start -= 1
+        shown = text[start] + shown
+    shown = (mark if start else "") + shown
+    return cut(shown + (mark if end < len(text) else ""), width, mark)
 
 
 def plain_id(model: ModelView) -> str:

@@ -8,13 +8,13 @@ import pytest
 
 from console.commands import DASHBOARD, Selection, offered
 from console.hosts import Census, census_of, heard_text, host_heading, host_line, host_note
-from console.line import Line, width_of
+from console.line import Cell, Line, width_of
 from console.masthead import header_line
 from console.presenter import Pulse, ViewOptions, arrange, beat, moment, present, visible
 from console.rows import columns_for
 from console.search import search_of
 from console.status import Glyphs
-from console.whereabouts import NOWHERE, whereabouts
+from console.whereabouts import NOWHERE, short_names, whereabouts
 from engine import EngineSnapshot, HostState, Readiness
 from tests.console import fleet, gallery
 from tests.console.scripted import T0
@@ -114,6 +114,39 @@ def test_no_line_is_wider_than_its_panel(width: int, ascii_only: bool) -> None:
     assert all(ord(c) >= 0x20 and c not in "\u202e\u200d" for c in shown)
     if ascii_only:
         assert shown.isascii()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("gpu-1.rack.example.org", "gpu-2.rack.example.org", "gpu-11.rack.example.org"),
+        ("ip-10-0-134-201", "ip-10-0-12-201", "ip-10-0-12-202", "own"),
+        ("a-very-long-name", "a-very-long-name-2", "a-very-long-name-21"),
+        tuple(f"node-{i:03}.cluster.internal" for i in range(100)),
+        ("漢字漢字漢字漢字甲", "漢字漢字漢字漢字乙"),
+    ],
+)
+@pytest.mark.parametrize("width", [10, 16])
+def test_no_two_hosts_look_the_same(names: tuple[str, ...], width: int) -> None:
+    short = short_names(names, width, Glyphs())
+    assert len(set(short.values())) == len(names), short
+    assert all(width_of((Cell(name),)) <= width for name in short.values())
+
+
+def test_every_row_shows_in_what_its_host_differs() -> None:
+    places = {fleet.WELL: "34", fleet.STALE: "35", fleet.LOST: "36"}
+    names = {name: f"ip-10-0-12-{last}.ec2.internal" for name, last in places.items()}
+    snapshot = fleet.working()
+    snapshot = replace(
+        snapshot,
+        hosts=tuple(replace(h, name=names.get(h.name, h.name)) for h in snapshot.hosts),
+        models=tuple(replace(m, host=names.get(m.host, m.host)) for m in snapshot.models),
+    )
+    rows = texts(present(snapshot, view(snapshot)).rows)
+    assert [row[24:34] for row in rows[:2]] == ["…-0-12-35…", "…-0-12-34…"]
+    lines = [host_line(h, Census(), snapshot.hosts, 78, T0, Glyphs()) for h in snapshot.hosts]
+    assert [text(line)[3:19] for line in lines[1:3]] == ["ip-10-0-12-34…  ", "ip-10-0-12-35…  "]
+    assert "host ip-10-0-12-35… STALE" in text(header_line(snapshot, Pulse(), 80, 0.2, Glyphs()))
 
 
 def test_in_the_narrowest_window_the_note_tells_the_host() -> None:
