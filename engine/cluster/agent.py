@@ -58,6 +58,8 @@ class NodeAgent:
         self._quarters = OwnQuarters(settings, self._examiner, self._state_dir)
         self._placement = GangPlacement(LocalPlacement(_environment()))
         self._workers: dict[int, Connection] = {}
+        self._unwanted: set[int] = set()
+        """Those the engine let go of before they had started."""
         self._ports: dict[int, Ports] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._told = 0
@@ -153,6 +155,10 @@ class NodeAgent:
             worker = await self._placement.start(spawn)
         except SpawnError as error:
             return str(error)
+        if number in self._unwanted:
+            self._unwanted.remove(number)
+            worker.close()
+            return worker.pid
         self._workers[number] = worker
         self._spawn(self._see_off(number, worker))
         return worker.pid
@@ -172,6 +178,8 @@ class NodeAgent:
                 self._free(which)
             worker = self._workers.get(which)
             if worker is None:
+                if what == "close":
+                    self._unwanted.add(which)
                 continue
             match what, value:
                 case "send", bytes():

@@ -95,7 +95,11 @@ class Link:
         try:
             answer = await self.ask("start", number, spawn)
         except EngineError as error:
-            answer = error.decision.message
+            worker.close()  # it may have been started all the same
+            raise SpawnError(error.decision.message) from error
+        except asyncio.CancelledError:
+            worker.close()
+            raise
         if isinstance(answer, str):
             self.forget(number)
             raise SpawnError(answer)
@@ -106,7 +110,11 @@ class Link:
         """Keep ports there for ranks to meet at. Raises EngineError."""
         self._count += 1
         number = self._count
-        answer = await self.ask("ports", number, count, address)
+        try:
+            answer = await self.ask("ports", number, count, address)
+        except (EngineError, asyncio.CancelledError):
+            self.order("free", number)  # they may be kept all the same
+            raise
         if isinstance(answer, str):
             raise EngineError(no_ports(address, answer))
         return DistantPorts(self, number, answer)

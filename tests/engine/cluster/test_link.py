@@ -2,6 +2,7 @@
 one, beside the test; its workers are real processes."""
 
 import asyncio
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from engine.cluster.distant_quarters import DistantQuarters
 from engine.fleet.member import Audience, Member
 from engine.machine import Place
 from engine.settings import Settings
-from engine.types import HostState
-from tests.engine.fleet.paper import ACTOR, PaperCluster, until, view
+from engine.types import Backend, HostState
+from engine.workers.placement import Connection, Spawn
+from tests.engine.fleet.paper import ACTOR, SOON_S, PaperCluster, until, view
+from tests.process import ended
 
 HOST = "far"
 LISTEN_S, STALE_S, GIVEN_UP_S, TOKENS = 0.1, 1.2, 2.5, 100
@@ -34,7 +37,7 @@ class Thread:
 
     async def ask(self, method: str, *arguments: Any) -> Any:
         await self.whole.wait()
-        answer = await getattr(self.agent, method)(*arguments)
+        answer = await asyncio.shield(getattr(self.agent, method)(*arguments))
         await self.whole.wait()
         return answer
 
@@ -113,6 +116,34 @@ async def asked(engine: Engine) -> list[asyncio.Task[list[ChatEnd]]]:
     tasks = [asyncio.create_task(ends()) for _ in range(3)]
     await until(engine, lambda: sum(r.generated > 5 for r in engine.snapshot().requests) == 3)
     return tasks
+
+
+async def test_a_start_that_nobody_waits_for_leaves_no_worker(far: Path) -> None:
+    cluster = FarCluster(far, deadline_s=60)
+    async with cluster.engine() as engine:
+        await until(engine, lambda: bool(engine.snapshot().models))
+        there = cluster.thread.agent
+        start, asked, answer = there._placement.start, asyncio.Event(), asyncio.Event()
+        started: list[Connection] = []
+
+        async def slowly(spawn: Spawn) -> Connection:
+            asked.set()
+            await answer.wait()
+            started.append(await start(spawn))
+            return started[0]
+
+        there._placement.start = slowly  # type: ignore[method-assign]
+        spawn = Spawn(Backend.SIMULATED, Path(sys.executable), "default")
+        starting = asyncio.create_task(cluster.link.start(spawn))
+        await asked.wait()
+        starting.cancel()
+        await asyncio.wait({starting})
+        await until(engine, lambda: there._told > 0)
+        answer.set()
+        async with asyncio.timeout(SOON_S):
+            while not (started and ended(started[0].pid)):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert not there._workers
 
 
 async def test_a_short_cut_is_shown_and_costs_no_token(far: Path) -> None:
