@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from engine import ChatEnd, ChatOptions, ChatTurn, Engine, EngineError, Readiness, load_settings
+from tests.process import workers_below
 
 SIGNALS = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP)
 STARTER = "SmolLM2-135M-Instruct.Q4_1"
@@ -147,8 +148,7 @@ async def run(seconds: float, seed: int, folder: Path) -> Account:
     assert len(deaths) <= account.deaths
     rows = _rows(folder / "home")
     account.strike_rows = sum(row["metadata"]["event"] == "strike" for row in rows)
-    left = psutil.Process().children(recursive=True)
-    account.orphans = sum("engine.workers.child" in " ".join(c.cmdline()) for c in left)
+    account.orphans = len(workers_below(psutil.Process()))
     states = {model.id: model.readiness for model in engine.snapshot().models}
     assert Readiness.QUARANTINED not in states.values(), states
     return account

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import psutil
 
 from engine import ChatEnd, ChatOptions, ChatStream, ChatTurn, Engine
+from tests.process import command_of
 
 TURNS = (ChatTurn("user", "one two"),)
 
@@ -13,7 +14,7 @@ def ranks() -> dict[int, psutil.Process]:
     """The processes of the one gang that runs, by rank."""
     found: dict[int, psutil.Process] = {}
     for process in psutil.Process().children():
-        line = process.cmdline()
+        line = command_of(process)
         if "--rank" in line:
             found[int(line[line.index("--rank") + 1])] = process
     return found

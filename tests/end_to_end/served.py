@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.process import workers_below
+
 PATIENCE_S = 60.0
 
 
@@ -82,8 +84,7 @@ class Served:
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes under it."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [c for c in children if "engine.workers.child" in " ".join(c.cmdline())]
+        return workers_below(psutil.Process(self.process.pid))
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""

@@ -22,6 +22,7 @@ from engine import (
 from engine.canary import Canary, Verdict
 from engine.workers.protocol import MAX_FRAME
 from tests.end_to_end.conftest import ACTOR, Opener, until, until_readiness
+from tests.process import workers_below
 
 Simulate = Callable[..., str]
 DEAF = [{"when": "idle", "after": 0, "do": "ignore_term"}]
@@ -231,8 +232,7 @@ async def test_stops_at_any_moment_leave_nothing(open_engine: Opener, simulate: 
         await asyncio.sleep(patience)
         await asyncio.gather(engine.stop(), engine.stop())
         await asyncio.gather(loading, return_exceptions=True)
-        children = psutil.Process().children(recursive=True)
-        assert not [c for c in children if "engine.workers.child" in " ".join(c.cmdline())]
+        assert not workers_below(psutil.Process())
 
 
 @pytest.mark.parametrize("patience", [0.0, 0.02, 0.1, 0.5])

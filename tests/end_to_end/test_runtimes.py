@@ -22,6 +22,7 @@ from engine.types import Backend
 from engine.workers.capability import Capabilities
 from tests.end_to_end.conftest import ACTOR, Opener, until, until_readiness
 from tests.end_to_end.test_lifecycle import rows_of
+from tests.process import command_of
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1"
 NEXT = "llama-cpp-python 99.0"
@@ -243,7 +244,7 @@ async def test_a_spare_is_kept_only_where_a_model_is_to_run(
     def spares() -> list[psutil.Process]:
         pid = (view := engine.snapshot().model("m")) and view.pid
         found = psutil.Process().children()
-        return [p for p in found if p.pid != pid and p.cmdline()[:1] == [str(other)]]
+        return [p for p in found if p.pid != pid and command_of(p)[:1] == [str(other)]]
 
     assert not spares()
     await engine.load("m", LoadOptions(runtime="next"), actor=ACTOR, wait=True)

@@ -16,6 +16,7 @@ from console.demo.stage import Stage
 from console.widgets.caption import CaptionBar
 from engine import Code, Readiness
 from tests.console.stage import plain, until
+from tests.process import workers_below
 
 FAST = 1000.0
 LONG_TURNS = 30_000
@@ -48,8 +49,7 @@ def demo(
 
 
 def workers() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
-    return [c for c in children if "engine.workers.child" in " ".join(c.cmdline())]
+    return workers_below(psutil.Process())
 
 
 def caption(app: DemoApp) -> str:

@@ -9,6 +9,7 @@ import psutil
 import engine
 from console.demo.recorder import MOVING, record
 from console.demo.script import SCRIPT
+from tests.process import workers_below
 
 PROGRAM = Path(engine.__file__).parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
@@ -44,5 +45,4 @@ async def test_a_recording_tells_the_story_and_nothing_of_the_machine(tmp_path: 
     whole = "\n".join(path.read_text(encoding="utf-8") for path in written)
     for secret in (str(PROGRAM), "lmx-demo-", str(Path.home()) + "/"):
         assert secret not in whole, secret
-    children = psutil.Process().children(recursive=True)
-    assert [c for c in children if "engine.workers.child" in " ".join(c.cmdline())] == []
+    assert workers_below(psutil.Process()) == []

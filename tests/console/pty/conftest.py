@@ -21,6 +21,7 @@ import pyte
 import pytest
 
 from engine import read_engine
+from tests.process import workers_below
 
 PATIENCE_S = 60.0
 
@@ -118,8 +119,7 @@ class Terminal:
     def workers(self) -> list[psutil.Process]:
         """The worker processes under it."""
         try:
-            children = psutil.Process(self.process.pid).children(recursive=True)
-            return [c for c in children if "engine.workers.child" in " ".join(c.cmdline())]
+            return workers_below(psutil.Process(self.process.pid))
         except psutil.NoSuchProcess:
             return []
 
