@@ -6,12 +6,12 @@ that; see :mod:`engine.fleet.copies` for what a name means otherwise.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 
 from engine.assembly import Rooms
 from engine.caution import caution, unattended
-from engine.errors import EngineError
+from engine.errors import EngineError, unless_one_did
 from engine.face import LoadOptions
 from engine.fleet.copies import routable
 from engine.lives.model import BLANK, Model, decided_on, not_ready
@@ -90,13 +90,13 @@ class Actions:
                 begun.append(copy)
             except EngineError as error:  # on its row, too; another copy may serve
                 refused.append(error)
-        _unless_one_did(len(rows), refused)
+        unless_one_did(len(rows), refused)
         if not wait:
             return _ids(begun)
         ends = await asyncio.gather(
             *(self._roster.settled(row) for row in begun), return_exceptions=True
         )
-        _unless_one_did(len(begun), [error for error in ends if error is not None])
+        unless_one_did(len(begun), [error for error in ends if error is not None])
         return _ids(row for row, error in zip(begun, ends, strict=True) if error is None)
 
     async def begin(
@@ -148,7 +148,7 @@ class Actions:
             *(self._release(row, options, actor, expect, early=early) for row in caught),
             return_exceptions=True,
         )
-        _unless_one_did(len(tried), [error for error in tried if error is not None])
+        unless_one_did(len(tried), [error for error in tried if error is not None])
         return _ids(row for row, error in zip(caught, tried, strict=True) if error is None)
 
     async def _release(
@@ -215,13 +215,6 @@ class Actions:
         # Its verdict counts, whether or not who asked still listens.
         await asyncio.shield(self._spawn(work()))
         return _ids(proved)
-
-
-def _unless_one_did(tried: int, failed: Sequence[BaseException]) -> None:
-    """Raise the first failure where all that were tried have failed, or what is no refusal."""
-    for error in failed:
-        if len(failed) == tried or not isinstance(error, EngineError):
-            raise error
 
 
 def _ids(rows: Iterable[Model]) -> Ids:

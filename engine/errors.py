@@ -4,6 +4,7 @@ Nothing else in the project may invent a code or a status: the console, the API,
 the registry all repeat a ``Decision`` word for word.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
@@ -150,3 +151,11 @@ class EngineError(Exception):
     def __init__(self, decision: Decision) -> None:
         super().__init__(decision.message)
         self.decision = decision
+
+
+def unless_one_did(tried: int, failed: Sequence[BaseException]) -> None:
+    """Of several copies of a model one is enough: raise the first failure where all that were
+    tried have failed, and what is no refusal always."""
+    for error in failed:
+        if len(failed) == tried or not isinstance(error, EngineError):
+            raise error

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
-from engine.errors import Code, Decision, EngineError, refuse
+from engine.errors import Code, Decision, EngineError, refuse, unless_one_did
 from engine.face import LoadOptions
 from engine.http.admin_schemas import (
     AdminActionResponse,
@@ -101,8 +101,8 @@ def router(house: House) -> APIRouter:
             early=body.early,
             allow_unsupported_runtime=body.allow_unsupported_runtime,
         )
-        if body.wait:  # what is loading is joined
-            await engine.load(body.model_id, LoadOptions(replicas=1), actor=actor, wait=True)
+        if body.wait:
+            await _joined(house, touched, actor)
         return _answer(house, body.model_id, touched, response, accepted=not body.wait)
 
     @rooms.post("/hold")
@@ -185,6 +185,21 @@ async def _done(
     house: House, name: str, work: Awaitable[tuple[str, ...]], response: Response
 ) -> AdminActionResponse:
     return _answer(house, name, await work, response, accepted=False)
+
+
+async def _joined(house: House, touched: tuple[str, ...], actor: str) -> None:
+    """Wait for what is loading: for these rows, whatever other copies do.
+
+    Raises:
+        EngineError: none of them has proved itself.
+    """
+
+    async def join(model_id: str) -> None:
+        there = LoadOptions(host=viewed(house, model_id).host)
+        await house.engine.load(model_id, there, actor=actor, wait=True)
+
+    ends = await asyncio.gather(*map(join, touched), return_exceptions=True)
+    unless_one_did(len(touched), [error for error in ends if error is not None])
 
 
 def _answer(

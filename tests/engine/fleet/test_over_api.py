@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from console.cli import main
-from engine import ApiServer, Engine, LoadOptions, Readiness
+from engine import ApiServer, Code, Engine, EngineError, LoadOptions, Readiness
 from engine.address import Address
 from engine.remote.link import Link
 from tests.engine.fleet.paper import ACTOR, PaperCluster, until, view, where
@@ -22,8 +22,9 @@ COPIES = ["many@b", "many@c"]
 class Api:
     """The engine of a fleet, asked from outside."""
 
-    def __init__(self, engine: Engine, address: str) -> None:
+    def __init__(self, engine: Engine, cluster: PaperCluster, address: str) -> None:
         self.engine = engine
+        self.cluster = cluster
         self.url = f"http://{address}"
         self._link = Link(self.url, actor=ACTOR)
 
@@ -51,7 +52,7 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
         await cluster.join("c", "b")
         server = ApiServer(engine, engine.settings, Address("127.0.0.1", 0), version="1")
         await server.start()
-        yield Api(engine, str(server.address))
+        yield Api(engine, cluster, str(server.address))
         await server.stop()
 
 
@@ -75,6 +76,16 @@ async def test_actions_by_the_plain_id_tell_the_rows_they_were_done_to(api: Api)
     assert where(api.engine, QUARANTINED) == ["many@c"]
     assert (await api.act("release", "many"))["touched"] == ["many@c"]
     assert where(api.engine, ROUTABLE) == COPIES
+
+
+async def test_a_release_that_fails_is_told_although_another_copy_serves(api: Api) -> None:
+    await api.act("load", "many@b")
+    await api.act("hold", "many@c")
+    api.cluster.placement.sick = True
+    with pytest.raises(EngineError) as failed:
+        await api.act("release", "many")
+    assert failed.value.decision.code is Code.MODEL_CANARY_FAILED
+    assert where(api.engine, ROUTABLE) == ["many@b"]
 
 
 async def test_the_plain_id_is_looked_up_as_the_copy_that_would_answer(api: Api) -> None:
