@@ -12,6 +12,7 @@ from textual.screen import ModalScreen, Screen
 
 from console.commands import Selection
 from console.units import span_text
+from console.whereabouts import bereft
 from console.wording import reason_words
 from engine import EngineSnapshot, Explanation, LoadOptions, ModelView, Readiness
 
@@ -77,7 +78,10 @@ async def unload(app: "LmxApp", selection: Selection) -> None:
     from console.modals.confirm import ConfirmDialog
 
     model = _model(selection)
-    lines = [f"{model.id} is {model.readiness}.", *_draining(selection.snapshot, model)]
+    if bereft(model, selection.snapshot.host_of(model)):
+        lines = [f"It was lost with {model.host}. Nothing loads it again by itself then."]
+    else:
+        lines = [f"{model.id} is {model.readiness}.", *_draining(selection.snapshot, model)]
     lines += _elsewhere(selection.snapshot, model)
     if model.probation:
         lines.append(RELAPSES)

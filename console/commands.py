@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from console.whereabouts import bereft
 from engine import Code, EngineSnapshot, ModelView, Readiness
 
 DASHBOARD = "dashboard"
@@ -87,6 +88,8 @@ def _unload(selection: Selection) -> str | None:
     model = selection.model
     if model is None:
         return "no model is selected"
+    if bereft(model, selection.snapshot.host_of(model)):
+        return None  # it is waited for no longer
     if model.readiness not in _LIVE:
         return f"{model.id} is {model.readiness}: nothing to unload"
     if model.draining:

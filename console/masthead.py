@@ -7,18 +7,24 @@ from console.paragraph import wrap
 from console.presenter import Pulse
 from console.status import HOST_SIGNS, SIGNS, Glyphs
 from console.units import bar_text, size_text, span_text
-from console.whereabouts import short_names
+from console.whereabouts import missed, short_names
 from console.wording import version_words
 from engine import Backend, EngineSnapshot, HostState, Notice, Readiness
 
 
 def header_line(
-    snapshot: EngineSnapshot, pulse: Pulse, width: int, period_s: float, glyphs: Glyphs
+    snapshot: EngineSnapshot,
+    pulse: Pulse,
+    width: int,
+    period_s: float,
+    glyphs: Glyphs,
+    now: float,
 ) -> Line:
     """The top line: who, how fresh, memory, runtimes, API, and what an operator must not miss.
 
     Args:
         period_s: The pump's period; an age below it is as fresh as it gets.
+        now: Unix seconds.
     """
     ascii_only = glyphs.ascii_only
     parts: list[tuple[int, Line]] = [(0, (Cell(" LMX ", "brand"),))]
@@ -40,8 +46,9 @@ def header_line(
     else:
         add(3, Cell("engine ", "dim"), Cell(f"{max(pulse.age_s, period_s):.1f} s"))
     everywhere = tuple(host.name for host in snapshot.hosts)
-    for rank, state in ((0, HostState.STALE), (2, HostState.LOST)):
-        names = [host.name for host in snapshot.hosts if host.state is state]
+    stale = tuple(host.name for host in snapshot.hosts if host.state is HostState.STALE)
+    lost = missed(snapshot, now)
+    for rank, state, names in ((0, HostState.STALE, stale), (2, HostState.LOST, lost)):
         if names:
             add(rank, *_troubled(names, state, everywhere, glyphs))
     memory = snapshot.memory
@@ -97,7 +104,7 @@ def header_line(
 
 
 def _troubled(
-    names: list[str], state: HostState, everywhere: tuple[str, ...], glyphs: Glyphs
+    names: tuple[str, ...], state: HostState, everywhere: tuple[str, ...], glyphs: Glyphs
 ) -> Line:
     """``host b STALE``, ``3 hosts LOST``.
 

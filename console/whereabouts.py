@@ -8,8 +8,11 @@ from functools import lru_cache
 from rich.cells import cell_len
 
 from console.line import cut, shorten, tidy
-from console.status import Glyphs
-from engine import EngineSnapshot, HostState, HostView, ModelView
+from console.status import LIVE, Glyphs
+from engine import EngineSnapshot, HostState, HostView, ModelView, Readiness
+
+MISSED_S = 3600.0
+"""So long the header tells of a lost host that nothing ran on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,28 @@ def _around(text: str, start: int, end: int, width: int, mark: str) -> str:
         shown = text[start] + shown
     shown = (mark if start else "") + shown
     return cut(shown + (mark if end < len(text) else ""), width, mark)
+
+
+def bereft(model: ModelView, host: HostView | None) -> bool:
+    """Whether a model is unloaded because its host was lost, and nobody has let go of it since."""
+    lost = host is not None and host.state is HostState.LOST
+    return lost and model.readiness is Readiness.UNLOADED and bool(model.reason)
+
+
+def missed(snapshot: EngineSnapshot, now: float) -> tuple[str, ...]:
+    """The lost hosts that something is expected of: lost within the hour, or with a model that ran
+    there and answers nowhere else. One that was taken away for good stays on the Hosts screen."""
+    lost = {host.name: host for host in snapshot.hosts if host.state is HostState.LOST}
+    if not lost:
+        return ()
+    fresh = {h.name for h in lost.values() if now - (h.heard_at or now) < MISSED_S}
+    live = {m.family for m in snapshot.models if m.readiness in LIVE}
+    fresh |= {
+        model.host
+        for model in snapshot.models
+        if bereft(model, lost.get(model.host)) and (model.family or model.id) not in live
+    }
+    return tuple(name for name in lost if name in fresh)
 
 
 def plain_id(model: ModelView) -> str:

@@ -120,13 +120,16 @@ class Actions:
         return _ids(row for row, was_live in zip(rows, ended, strict=True) if was_live)
 
     async def end(self, model: Model, actor: str) -> bool:
-        """Drain and end one worker. Returns whether there was one."""
+        """Drain and end one worker. Returns whether there was one.
+
+        Of one that is not loaded the last refusal is forgotten, and the loss of its host.
+        """
         async with model.lock:  # an admission under way comes to its end first
             life = self._lives.get(model.id)
         if life is not None:
             self._services.say("unload_begun", "draining", model_id=model.id, actor=actor)
             await life.unload(actor)
-        elif model.view.refusal is not None:
+        elif model.view.refusal is not None or self._services.hosts.lost(model):
             model.change(refusal=None)
             if model.readiness is Readiness.UNLOADED:
                 model.change(reason="")

@@ -27,6 +27,7 @@ from console.presenter import (
     visible,
 )
 from console.remnants import drop_watchers, share_backgrounds
+from console.whereabouts import missed
 from console.widgets.canary import CanaryPanel
 from console.widgets.event_line import EventLine, NoteLines
 from console.widgets.filter import FilterBar
@@ -126,7 +127,7 @@ class DashboardScreen(Screen[None]):
         age = round(max(pulse.age_s, app.pump.period_s), 1)
         return (
             *(snapshot, moment(snapshot, width, now), headline(snapshot, app.news, now)),
-            *(age, replace(pulse, age_s=0.0)),
+            *(age, replace(pulse, age_s=0.0), missed(snapshot, now)),
         )
 
     @on(LinePanel.Resized)
@@ -151,7 +152,8 @@ class DashboardScreen(Screen[None]):
         self.query_one(NoteLines).show(picture.note)
         pulse, width = app.pulse, self.size.width
         period = app.pump.period_s
-        self.query_one(HeaderLine).show((header_line(snapshot, pulse, width, period, app.glyphs),))
+        head = header_line(snapshot, pulse, width, period, app.glyphs, now)
+        self.query_one(HeaderLine).show((head,))
         self.set_class(pulse.stale, "-stale")
         notices = notice_lines(snapshot, width, app.glyphs)
         banner = self.query_one(NoticeLines)

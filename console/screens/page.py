@@ -113,7 +113,7 @@ class Page(Screen[None]):
         self.sheet.show(drawing.lines, heading=drawing.heading, cursor=drawing.cursor)
         self._place()
         pulse, period = app.pulse, app.pump.period_s
-        head = header_line(app.snapshot, pulse, width, period, app.glyphs)
+        head = header_line(app.snapshot, pulse, width, period, app.glyphs, app.clock())
         self.query_one(HeaderLine).show((head,))
         self.set_class(pulse.stale, "-stale")
         self.query_one(FooterLine).show((self._foot(width),))

@@ -48,6 +48,10 @@ class Hosts:
         host = self.named(name)
         return host.state if host is not None else HostState.LOST
 
+    def lost(self, model: Model) -> bool:
+        """Whether the host of a model is given up."""
+        return self.of(model).state is HostState.LOST
+
     def views(self, models: tuple[ModelView, ...]) -> tuple[HostView, ...]:
         """Every host as a screen shows it.
 

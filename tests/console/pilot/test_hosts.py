@@ -13,7 +13,7 @@ from console.screens.chat import ChatScreen
 from console.screens.dashboard import DashboardScreen
 from console.screens.detail import DetailScreen
 from console.screens.hosts import HostsScreen
-from engine import Backend, HostState, RuntimeView
+from engine import Backend, HostState, Readiness, RuntimeView
 from tests.console import fleet
 from tests.console.faces import attached
 from tests.console.scripted import T0, Clock, ScriptedEngine
@@ -107,6 +107,30 @@ async def test_a_test_chat_is_with_the_chosen_copy_and_no_other(
             await open_screen(app, pilot, ChatScreen("pair@b"))
             await pilot.press("h", "i", "enter")
             await until(pilot, lambda: "It works" in plain(app), turns=1000)
+
+
+async def test_a_model_lost_with_its_host_may_be_let_go_of(
+    console: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.modals.dialog.TYPE_AHEAD_S", 0.0)
+    cluster = PaperCluster(tmp_path)
+    cluster.put("b", "pair")
+    async with cluster.engine() as engine:
+        await cluster.join("b")
+        await engine.load("pair@b", actor=ACTOR, wait=True)
+        app = console(engine)
+        async with app.run_test(size=SIZE) as pilot:
+            await until(pilot, lambda: "routable" in plain(app), turns=1000)
+            [worker] = cluster.placement.alive
+            await cluster.lose("b")
+            worker.bereave("its node is gone")
+            await until(pilot, lambda: "no other host has the files" in plain(app), turns=1000)
+            await pilot.press("u")
+            await until(pilot, lambda: "It was lost with b." in plain(app))
+            await pilot.press("tab", "enter")
+            await until(pilot, lambda: not view(engine, "pair@b").reason, turns=1000)
+        await cluster.join("b")
+        assert view(engine, "pair@b").readiness is Readiness.UNLOADED
 
 
 async def test_a_lone_host_says_how_to_get_more(console: Build) -> None:

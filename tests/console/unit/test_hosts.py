@@ -14,7 +14,7 @@ from console.presenter import Pulse, ViewOptions, arrange, beat, moment, present
 from console.rows import columns_for
 from console.search import search_of
 from console.status import Glyphs
-from console.whereabouts import NOWHERE, short_names, whereabouts
+from console.whereabouts import NOWHERE, missed, short_names, whereabouts
 from engine import EngineSnapshot, HostState, Readiness
 from tests.console import fleet, gallery
 from tests.console.scripted import T0
@@ -72,7 +72,7 @@ def test_a_lone_host_changes_nothing() -> None:
             one, other = (present(s, view(s, **chosen)) for s in (alone, without))
             assert list(one.rows) == list(other.rows)
             assert (one.heading, one.note, one.canary) == (other.heading, other.note, other.canary)
-        headers = [header_line(s, Pulse(), width, 0.2, Glyphs()) for s in (alone, without)]
+        headers = [header_line(s, Pulse(), width, 0.2, Glyphs(), T0) for s in (alone, without)]
         assert headers[0] == headers[1]
     assert [c.id for c in offered(Selection(None, alone))] == [
         c.id for c in offered(Selection(None, without))
@@ -108,7 +108,7 @@ def test_no_line_is_wider_than_its_panel(width: int, ascii_only: bool) -> None:
     for model in snapshot.models:
         picture = present(snapshot, view(snapshot, width=width, selected=model.id, glyphs=glyphs))
         lines += [*picture.rows, *picture.note, picture.heading]
-    lines.append(header_line(snapshot, Pulse(), width, 0.2, glyphs))
+    lines.append(header_line(snapshot, Pulse(), width, 0.2, glyphs, T0))
     assert all(width_of(line) <= width for line in lines), max(lines, key=width_of)
     shown = "".join(texts(lines))
     assert all(ord(c) >= 0x20 and c not in "\u202e\u200d" for c in shown)
@@ -146,7 +146,9 @@ def test_every_row_shows_in_what_its_host_differs() -> None:
     assert [row[24:34] for row in rows[:2]] == ["…-0-12-35…", "…-0-12-34…"]
     lines = [host_line(h, Census(), snapshot.hosts, 78, T0, Glyphs()) for h in snapshot.hosts]
     assert [text(line)[3:19] for line in lines[1:3]] == ["ip-10-0-12-34…  ", "ip-10-0-12-35…  "]
-    assert "host ip-10-0-12-35… STALE" in text(header_line(snapshot, Pulse(), 80, 0.2, Glyphs()))
+    assert "host ip-10-0-12-35… STALE" in text(
+        header_line(snapshot, Pulse(), 80, 0.2, Glyphs(), T0)
+    )
 
 
 def test_in_the_narrowest_window_the_note_tells_the_host() -> None:
@@ -207,14 +209,29 @@ def test_the_note_tells_what_is_wrong_with_the_host() -> None:
 
 def test_the_header_names_the_host_that_is_silent_before_it_drops_anything_else() -> None:
     snapshot = fleet.working()
-    wide = text(header_line(snapshot, Pulse(), 120, 0.2, Glyphs()))
+    wide = text(header_line(snapshot, Pulse(), 120, 0.2, Glyphs(), T0))
     assert " mono512 +3 " in wide
     assert "host gpu-2 STALE" in wide
     assert "host attic LOST" in wide
-    assert "host gpu-2 STALE" in text(header_line(snapshot, Pulse(), 60, 0.2, Glyphs()))
+    assert "host gpu-2 STALE" in text(header_line(snapshot, Pulse(), 60, 0.2, Glyphs(), T0))
     silent = tuple(replace(h, state=HostState.STALE) if not h.own else h for h in snapshot.hosts)
     several = replace(snapshot, hosts=silent)
-    assert "3 hosts STALE" in text(header_line(several, Pulse(), 80, 0.2, Glyphs()))
+    assert "3 hosts STALE" in text(header_line(several, Pulse(), 80, 0.2, Glyphs(), T0))
+
+
+def test_a_host_that_was_taken_away_for_good_leaves_the_header_not_its_own_screen() -> None:
+    snapshot = fleet.working()
+    [lost] = (host for host in snapshot.hosts if host.state is HostState.LOST)
+    assert missed(snapshot, T0 + 1e6) == (fleet.LOST,), "a model that ran there answers nowhere"
+    let_go = replace(snapshot, models=tuple(replace(m, reason="") for m in snapshot.models))
+    assert lost.heard_at is not None
+    assert missed(let_go, lost.heard_at + 3599) == (fleet.LOST,)
+    assert missed(let_go, lost.heard_at + 3601) == ()
+    assert "LOST" not in text(header_line(let_go, Pulse(), 198, 0.2, Glyphs(), T0))
+    line = host_line(lost, Census(), snapshot.hosts, 78, T0, Glyphs())
+    assert " LOST " in text(line)
+    moved = gallery.routable("Mistral-Small-24B@gpu-1", host=fleet.WELL, family="Mistral-Small-24B")
+    assert missed(replace(snapshot, models=(*snapshot.models, moved)), T0) == ()
 
 
 def test_a_host_that_changes_is_painted_at_once_and_its_figures_are_not() -> None:

@@ -82,7 +82,7 @@ def test_no_line_is_wider_than_its_panel(width: int, ascii_only: bool) -> None:
     assert all(ord(c) >= 0x20 and c not in "\u202e\u200d" for c in shown)
     if ascii_only:
         assert shown.isascii()
-    header = header_line(snapshot, Pulse(), width, 0.2, Glyphs(ascii_only))
+    header = header_line(snapshot, Pulse(), width, 0.2, Glyphs(ascii_only), T0)
     assert width_of(header) <= width
 
 
@@ -155,13 +155,13 @@ def test_quarantine_counts_down_and_then_invites() -> None:
 def test_the_header_says_stale_override_and_drops_the_least_first() -> None:
     snapshot = gallery.working()
     glyphs = Glyphs()
-    wide = text(header_line(snapshot, Pulse(), 120, 0.2, glyphs))
+    wide = text(header_line(snapshot, Pulse(), 120, 0.2, glyphs, T0))
     assert "llama.cpp 0.3.36" in wide
     assert "OVERRIDE 1" in wide
-    narrow = text(header_line(snapshot, Pulse(), 60, 0.2, glyphs))
+    narrow = text(header_line(snapshot, Pulse(), 60, 0.2, glyphs, T0))
     assert "OVERRIDE 1" in narrow
     assert "llama.cpp" not in narrow
-    stale = text(header_line(snapshot, Pulse(age_s=5.0, paused=True), 80, 0.2, glyphs))
+    stale = text(header_line(snapshot, Pulse(age_s=5.0, paused=True), 80, 0.2, glyphs, T0))
     assert "STALE 5 s" in stale
     assert "PAUSED" in stale
 
