@@ -120,7 +120,8 @@ class Fleet:
             level="error",
             data={"host": name, "models": [x.model.id for x in lives], "requests": requests},
         )
-        moving = [life for life in lives if self._may_move(life)]
+        now = services.clock()
+        moving = [life for life in lives if self._may_move(life, now)]
         self._spawn(self._after_loss(host, lives, moving))
 
     def useless(self, name: str, why: str) -> None:
@@ -130,15 +131,17 @@ class Fleet:
 
     # -- what follows ---------------------------------------------------------------------------
 
-    def _may_move(self, life: Lifecycle) -> bool:
+    def _may_move(self, life: Lifecycle, now: float) -> bool:
         """Whether a model is loaded elsewhere by itself.
 
         What was still loading may have taken its host down, and so may what loses a second host
         within the strikes' window: it would take one host after another.
+
+        Args:
+            now: When the host was lost, which may have had parts of several copies.
         """
-        model = life.model
-        now, window = self._services.clock(), self._services.settings.quarantining.window_s
-        recent = [at for at in self._losses[model.family] if now - at < window]
+        model, window = life.model, self._services.settings.quarantining.window_s
+        recent = [at for at in self._losses[model.family] if now - at < window and at != now]
         self._losses[model.family] = [*recent, now]
         return routable(model) and not model.view.probation and not recent
 

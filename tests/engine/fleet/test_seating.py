@@ -87,6 +87,21 @@ async def test_a_host_lost_takes_the_whole_model_which_goes_on_elsewhere(
         assert not any(worker.alive for worker in before)
 
 
+async def test_a_host_that_had_parts_of_two_copies_is_lost_once(cluster: PaperCluster) -> None:
+    async with cluster.engine(**ringed("b", "c")) as engine:
+        await cluster.join("b", "c", memory_gb=12)
+        here = LoadOptions(ranks=3, host=host_name())
+        await engine.load("wide", here, actor=ACTOR, wait=True)
+        await engine.load("wide@b", actor=ACTOR, wait=True)
+        lost = cluster.placement.alive[2:]
+        await cluster.lose("b")
+        for worker in lost:
+            worker.bereave("its node is gone")
+        await until(engine, lambda: where(engine, Readiness.ROUTABLE) == ["wide@c"])
+        # There is room for one of them; the other waits for a host, and for nobody's word.
+        await until(engine, lambda: "2.0 GB short" in view(engine, "wide@b").reason)
+
+
 async def test_another_content_or_class_holds_no_part(cluster: PaperCluster) -> None:
     cluster.put("c", "wide", weights_gb=6, say=["other"])
     async with cluster.engine(**ringed("b", "c")) as engine:
