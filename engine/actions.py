@@ -207,17 +207,19 @@ class Actions:
     async def canary(self, name: str, actor: str, expect: int | None) -> Ids:
         """Run the canary again, in service, on what is routable."""
         rows = self._rows(name, expect)
-        proved = [row for row in rows if routable(row) and row.id in self._lives]
-        if not proved:
+        lives = [self._lives[row.id] for row in rows if routable(row) and row.id in self._lives]
+        if not lives:
             raise EngineError(not_ready(rows[0].view))
 
         async def work() -> None:
-            lives = [self._lives[row.id] for row in proved]
-            await asyncio.gather(*(life.prove_again(actor) for life in lives))
+            proofs = (life.prove_again(actor) for life in lives)
+            for error in await asyncio.gather(*proofs, return_exceptions=True):
+                if error is not None:  # only now: what was not waited for nobody would end
+                    raise error
 
         # Its verdict counts, whether or not who asked still listens.
         await asyncio.shield(self._spawn(work()))
-        return _ids(proved)
+        return _ids(life.model for life in lives)
 
 
 def _ids(rows: Iterable[Model]) -> Ids:
