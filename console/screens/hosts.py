@@ -67,7 +67,8 @@ class HostsScreen(Listing):
         words = [f"{counts[state]} {HOST_SIGNS[state].word}" for state in unwell]
         if self.filter:
             words.append(f"filter: {self.filter[:30]}")
-        return f"Hosts {len(hosts):,}", ", ".join(words)
+        shown = f"{len(self._keys):,}/" if self.filter else ""
+        return f"Hosts {shown}{len(hosts):,}", ", ".join(words)
 
     def heading(self, width: int) -> Line:
         """The column heads."""

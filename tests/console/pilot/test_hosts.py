@@ -73,7 +73,7 @@ async def test_the_filter_of_the_hosts_and_its_row_to_copy(console: Build) -> No
         await open_screen(app, pilot, HostsScreen())
         await pilot.press("slash", *"stale", "enter")
         await settle(pilot)
-        assert "Hosts 4" in plain(app)
+        assert "Hosts 1/4" in plain(app)
         assert "Linux aarch64" not in plain(app)
         assert app.screen.copy_text.startswith("□ gpu-2")  # type: ignore[attr-defined]
         await pilot.press("escape", "slash", *"xyz", "enter", "enter")
