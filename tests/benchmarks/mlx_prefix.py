@@ -9,13 +9,12 @@ a second each, so that a cancel and the streams get their turn: 9 % more process
 tokens in pieces of 8, 13 % in pieces of 4.
 """
 
-import asyncio
 import sys
 
 from tests.benchmarks.mlx_decode import MODEL, SERVER, mlx_server
 from tests.benchmarks.own_server import serving
 from tests.benchmarks.prefix import OURS, tell, turns
-from tests.benchmarks.report import Report
+from tests.benchmarks.report import Report, reported
 
 TAKES_S = 300
 ROUNDS = 3
@@ -37,9 +36,7 @@ async def measure(report: Report) -> None:
 
 def main() -> int:
     """Measure, print, and return 1 when a bar is missed."""
-    report = Report()
-    asyncio.run(measure(report))
-    return report.status
+    return reported(measure)
 
 
 if __name__ == "__main__":

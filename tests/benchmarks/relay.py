@@ -14,7 +14,6 @@ a core than there.
 
 import asyncio
 import importlib.util
-import json
 import os
 import sys
 import tempfile
@@ -23,15 +22,17 @@ from typing import Any
 
 import psutil
 
-from engine import Engine, load_settings
+from engine import Engine
 from tests.benchmarks.cpu import cpu_s
 from tests.benchmarks.overhead import BAR_US, SHARE, through_engine
 from tests.benchmarks.report import Report, at_least, at_most
+from tests.engine.private import private
+from tests.forge import write_simulated
 
 TAKES_S = 75
 ROUNDS = 5
 HERE, THERE = "here", "there"
-SCRIPT = {"kind": "simulated", "load_seconds": 0, "context": 65536, "weights_gb": 0.1}
+SCRIPT = {"load_seconds": 0, "context": 65536, "weights_gb": 0.1}
 KINDS = ((1, 50, 150), (8, 50, 150), (32, 50, 100), (8, 2000, 1000))
 """Streams, tokens a second of each, and how many each of them has."""
 FLAT_OUT = 1000
@@ -44,10 +45,8 @@ def write_models(place: Path) -> None:
     """The same scripts under one name on the own host, under another on the node's."""
     for host, name in (("own", HERE), ("node", THERE)):
         for _, pace, _ in KINDS:
-            folder = place / host / f"{name}-{pace}"
-            folder.mkdir(parents=True, exist_ok=True)
             script = SCRIPT | {"tokens_per_second": pace}
-            (folder / "simulated.json").write_text(json.dumps(script))
+            write_simulated(place / host / f"{name}-{pace}", **script)
 
 
 async def joined(engine: Engine) -> None:
@@ -108,13 +107,9 @@ async def run(report: Report, place: Path, address: str) -> None:
     """An engine over the cluster."""
     from engine.cluster.ray_cluster import RayCluster
 
-    settings = load_settings(
-        home=place / "home",
-        folders=(place / "own",),
-        hf_cache=place / "none",
-        lmstudio=place / "none",
-        starter=False,
-        spare=False,
+    settings = private(
+        place,
+        models="own",
         slots=max(streams for streams, _, _ in KINDS),
         hosts={"node": {"folders": (place / "node",)}},
     )

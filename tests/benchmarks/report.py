@@ -10,11 +10,12 @@ With a peer's figures beside ours the bar is one on the ratio of the two, ours o
 measurements that stand in the same place: both sides take turns, and a busy machine hurts both.
 """
 
+import asyncio
 import json
 import os
 import statistics
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -163,6 +164,13 @@ class Report:
             with self._file.open("a") as file:
                 file.write(json.dumps(asdict(figure)) + "\n")
         return figure
+
+
+def reported(measure: Callable[[Report], Coroutine[None, None, None]]) -> int:
+    """Let a benchmark measure and tell; returns the exit status, 1 when a bar was missed."""
+    report = Report()
+    asyncio.run(measure(report))
+    return report.status
 
 
 def counted(count: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from engine import Backend
 from tests.benchmarks import llama_server
 from tests.benchmarks.load_client import listen
 from tests.benchmarks.own_server import serving
-from tests.benchmarks.report import Report, at_most
+from tests.benchmarks.report import Report, at_most, reported
 from tests.benchmarks.starter_run import STARTERS
 
 TAKES_S = 240
@@ -90,9 +90,7 @@ async def measure(report: Report) -> None:
 
 def main() -> int:
     """Measure, print, and return 1 when a bar is missed."""
-    report = Report()
-    asyncio.run(measure(report))
-    return report.status
+    return reported(measure)
 
 
 if __name__ == "__main__":

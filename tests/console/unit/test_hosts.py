@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -10,31 +9,17 @@ from console.commands import DASHBOARD, Selection, offered
 from console.hosts import Census, census_of, heard_text, host_heading, host_line, host_note
 from console.line import Cell, Line, width_of
 from console.masthead import header_line
-from console.presenter import Pulse, ViewOptions, arrange, beat, moment, present, visible
+from console.presenter import Pulse, beat, moment, present, visible
 from console.rows import columns_for
 from console.search import search_of
 from console.status import Glyphs
 from console.whereabouts import NOWHERE, missed, short_names, whereabouts
 from engine import EngineSnapshot, HostState, Readiness
 from tests.console import fleet, gallery
+from tests.console.drawing import text, view
 from tests.console.scripted import T0
 
 HOSTILE = "\x1b[31m[bold]" + "漢字👩‍👩‍👧" * 9 + "\u202egpj"
-
-
-def view(snapshot: EngineSnapshot, **fields: Any) -> ViewOptions:
-    defaults: dict[str, Any] = {
-        "width": 78,
-        "side_width": 38,
-        "note_width": fields.get("width", 78),
-        "now": T0,
-        "order": arrange(snapshot.models, "name"),
-    }
-    return ViewOptions(**{**defaults, **fields})
-
-
-def text(line: Line) -> str:
-    return "".join(cell.text for cell in line).rstrip()
 
 
 def texts(lines: Sequence[Line]) -> list[str]:

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
-from console.line import Line, width_of
+from console.line import width_of
 from console.masthead import header_line, notice_lines, notices_whole
 from console.panels import registry_heading, registry_lines
 from console.presenter import (
     Pulse,
-    ViewOptions,
     arrange,
     beat,
     event_line,
@@ -31,22 +30,8 @@ from engine import (
     Transition,
 )
 from tests.console import gallery
+from tests.console.drawing import text, view
 from tests.console.scripted import GB, T0, snapshot_of
-
-
-def view(snapshot: EngineSnapshot, **fields: Any) -> ViewOptions:
-    defaults: dict[str, Any] = {
-        "width": 78,
-        "side_width": 38,
-        "note_width": fields.get("width", 78),
-        "now": T0,
-        "order": arrange(snapshot.models, "name"),
-    }
-    return ViewOptions(**{**defaults, **fields})
-
-
-def text(line: Line) -> str:
-    return "".join(cell.text for cell in line).rstrip()
 
 
 def test_the_rows_of_the_design() -> None:

@@ -2,7 +2,6 @@
 machine, their gate is the real one, their workers are puppets."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +19,9 @@ from engine.lives.host_loss import host_gone
 from engine.machine import Place
 from engine.memory import Memory
 from engine.workers.capability import Capabilities
+from tests.engine.private import private
 from tests.engine.puppet import PuppetPlacement
+from tests.forge import write_simulated
 
 ACTOR = "operator@test"
 GB = 1_000_000_000
@@ -51,13 +52,9 @@ class PaperCluster:
         self.quarters: dict[str, PaperQuarters] = {}
         self.free: dict[str, int] = {}
         """Bytes a host has free, where that is not twice its budget."""
-        self.settings = load_settings(
-            home=root / "home",
-            folders=(root / "own",),
-            hf_cache=root / "none",
-            lmstudio=root / "none",
-            starter=False,
-            spare=False,
+        self.settings = private(
+            root,
+            models="own",
             memory_gb=4,
             quarantining={"backoff_s": (0.01, 0.01, 0.01)},
         )
@@ -65,11 +62,7 @@ class PaperCluster:
 
     def put(self, host: str, name: str, **script: Any) -> None:
         """Put a model on a host's disk."""
-        folder = self.root / host / name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "simulated.json").write_text(
-            json.dumps({"kind": "simulated", "weights_gb": 1} | script)
-        )
+        write_simulated(self.root / host / name, **({"weights_gb": 1} | script))
 
     # -- engine.fleet.member.Cluster ------------------------------------------------------------
 
@@ -135,6 +128,18 @@ class PaperCluster:
             yield engine
         finally:
             await engine.stop()
+
+
+def furnished(root: Path) -> PaperCluster:
+    """``many`` on all three hosts, ``away`` on the two others, ``unlike`` there in two sizes."""
+    cluster = PaperCluster(root)
+    for host in ("own", "b", "c"):
+        cluster.put(host, "many")
+    for host in ("b", "c"):
+        cluster.put(host, "away")
+    cluster.put("b", "unlike", weights_gb=2)
+    cluster.put("c", "unlike", weights_gb=1)
+    return cluster
 
 
 def view(engine: Engine, model_id: str) -> ModelView:

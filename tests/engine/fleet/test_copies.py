@@ -10,20 +10,14 @@ import pytest
 from engine import Code, EngineError, Explanation, LoadOptions, Readiness
 from engine.lives.model import Model
 from engine.trials.trial import Outcome, Trials
-from tests.engine.fleet.paper import ACTOR, PaperCluster, until, view, where
+from tests.engine.fleet.paper import ACTOR, PaperCluster, furnished, until, view, where
 
 ROUTABLE, UNLOADED, QUARANTINED = Readiness.ROUTABLE, Readiness.UNLOADED, Readiness.QUARANTINED
 
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> PaperCluster:
-    cluster = PaperCluster(tmp_path)
-    for host in ("own", "b", "c"):
-        cluster.put(host, "many")
-    for host in ("b", "c"):
-        cluster.put(host, "away")
-    cluster.put("b", "unlike", weights_gb=2)
-    cluster.put("c", "unlike", weights_gb=1)
+    cluster = furnished(tmp_path)
     cluster.put("own", "away@b")
     return cluster
 

@@ -8,21 +8,14 @@ import pytest
 from engine import Engine, LoadOptions, Readiness
 from engine.home.intents import Intents
 from engine.home.statefile import StateFile
-from tests.engine.fleet.paper import ACTOR, PaperCluster, until, where
+from tests.engine.fleet.paper import ACTOR, PaperCluster, furnished, until, where
 
 ROUTABLE = Readiness.ROUTABLE
 
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> PaperCluster:
-    cluster = PaperCluster(tmp_path)
-    for host in ("own", "b", "c"):
-        cluster.put(host, "many")
-    for host in ("b", "c"):
-        cluster.put(host, "away")
-    cluster.put("b", "unlike", weights_gb=2)
-    cluster.put("c", "unlike", weights_gb=1)
-    return cluster
+    return furnished(tmp_path)
 
 
 def loads(engine: Engine) -> list[str]:

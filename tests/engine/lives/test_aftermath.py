@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from engine import Engine, EngineError, load_settings
+from engine import Engine, EngineError
 from engine.services import Services
+from tests.engine.private import private
 from tests.engine.puppet import PuppetPlacement
+from tests.forge import write_simulated
 
 MODEL = "subject"
 
@@ -18,24 +20,12 @@ class House:
     written."""
 
     def __init__(self, folder: Path, placement: PuppetPlacement) -> None:
-        model = folder / "models" / MODEL
-        model.mkdir(parents=True)
-        (model / "simulated.json").write_text(json.dumps({"kind": "simulated", "weights_gb": 1}))
+        write_simulated(folder / "models" / MODEL, weights_gb=1)
         self.placement = placement
         self.on_disk: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
         self.home = folder / "home"
-        self.engine = Engine(
-            load_settings(
-                home=self.home,
-                folders=(folder / "models",),
-                hf_cache=folder / "none",
-                lmstudio=folder / "none",
-                starter=False,
-                spare=False,
-                quarantining={"backoff_s": (60.0,)},
-            ),
-            placement=placement,
-        )
+        settings = private(folder, quarantining={"backoff_s": (60.0,)})
+        self.engine = Engine(settings, placement=placement)
 
     async def written(self, *row: Any) -> None:
         """In place of the registry: the event of the row, and the state file at that moment."""

@@ -1,19 +1,20 @@
 """Reading ahead while the gate works: asked for in time, and nothing to a load that goes on."""
 
 import asyncio
-import json
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from engine import Code, Engine, EngineError, LoadOptions, Readiness, load_settings
+from engine import Code, Engine, EngineError, LoadOptions, Readiness
 from engine.catalog.entry import CatalogEntry
 from engine.catalog.readahead import Readahead
 from engine.fleet.quarters import Known, OwnQuarters
 from engine.memory import Memory
+from tests.engine.private import private
 from tests.engine.puppet import PuppetPlacement
+from tests.forge import write_simulated
 
 MODEL = "subject"
 ROOM = 4_000_000_000
@@ -21,18 +22,8 @@ ROOM = 4_000_000_000
 
 @pytest.fixture
 async def engine(tmp_path: Path) -> AsyncIterator[Engine]:
-    folder = tmp_path / "models" / MODEL
-    folder.mkdir(parents=True)
-    (folder / "simulated.json").write_text(json.dumps({"kind": "simulated", "weights_gb": 1}))
-    settings = load_settings(
-        home=tmp_path / "home",
-        folders=(tmp_path / "models",),
-        hf_cache=tmp_path / "none",
-        lmstudio=tmp_path / "none",
-        starter=False,
-        spare=False,
-        memory_gb=ROOM / 1e9,
-    )
+    write_simulated(tmp_path / "models" / MODEL, weights_gb=1)
+    settings = private(tmp_path, memory_gb=ROOM / 1e9)
     engine = Engine(settings, placement=PuppetPlacement(), machine=lambda: Memory(2 * ROOM, ROOM))
     await engine.start()
     yield engine

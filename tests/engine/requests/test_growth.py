@@ -1,20 +1,21 @@
 """What is kept of requests, clients and models stays bounded however long an engine serves."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from engine import ChatEnd, ChatTurn, Engine, EngineError, Readiness, load_settings
+from engine import ChatEnd, ChatTurn, Engine, EngineError, Readiness
 from engine.home.statefile import StateFile
 from engine.lives.model import TIMELINE
 from engine.lives.performance import LATEST, Performance
 from engine.requests.clients import KEPT, SHOWN, Clients
 from engine.requests.suspects import Suspects
+from tests.engine.private import private
 from tests.engine.puppet import PuppetPlacement
+from tests.forge import write_simulated
 
 MODEL = "subject"
 DEATHS = TIMELINE // 2
@@ -53,18 +54,11 @@ def test_of_suspects_the_latest_are_kept(tmp_path: Path) -> None:
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[tuple[Engine, PuppetPlacement]]:
-    folder = tmp_path / "models" / MODEL
-    folder.mkdir(parents=True)
-    (folder / "simulated.json").write_text(json.dumps({"kind": "simulated", "weights_gb": 1}))
+    write_simulated(tmp_path / "models" / MODEL, weights_gb=1)
     placement = PuppetPlacement()
     engine = Engine(
-        load_settings(
-            home=tmp_path / "home",
-            folders=(tmp_path / "models",),
-            hf_cache=tmp_path / "none",
-            lmstudio=tmp_path / "none",
-            starter=False,
-            spare=False,
+        private(
+            tmp_path,
             events_kept=50,
             quarantining={"strikes": 10_000, "backoff_s": (0.001,)},
         ),
