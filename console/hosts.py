@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from rich.cells import cell_len
 
@@ -51,10 +52,15 @@ class _Columns:
     """0 where there is no room; the lines about the chosen host tell them."""
 
 
-def _columns(hosts: Sequence[HostView], width: int) -> _Columns:
+def _names(hosts: Sequence[HostView]) -> tuple[str, ...]:
+    return tuple(host.name for host in hosts)
+
+
+@lru_cache(maxsize=8)  # every row asks for the same
+def _columns(names: tuple[str, ...], width: int) -> _Columns:
     bar = _BAR + 1 if width >= _BAR_FROM else 0
     fixed = 3 + 2 + _STATE + 1 + _HEARD + 2 * _SIZE + bar + _MODELS + _WORKERS
-    longest = max((cell_len(tidy(host.name)) for host in hosts), default=0)
+    longest = max((cell_len(tidy(name)) for name in names), default=0)
     name = min(longest, _NAME_MOST, width - fixed)
     name = max(name, _NAME_LEAST)
     rest = width - fixed - name - 3  # a blank at the end
@@ -67,7 +73,7 @@ def _columns(hosts: Sequence[HostView], width: int) -> _Columns:
 
 def host_heading(hosts: Sequence[HostView], width: int) -> Line:
     """The column heads over :func:`host_line`."""
-    columns = _columns(hosts, width)
+    columns = _columns(_names(hosts), width)
     text = f"   {left('HOST', columns.name)}  {left('STATE', _STATE)} {left('HEARD', _HEARD)}"
     text += right("MEM", _SIZE) + right("OF", _SIZE) + " " * columns.bar
     text += right("MODELS", _MODELS) + right("WRK", _WORKERS) + "  "
@@ -92,11 +98,12 @@ def host_line(
         census: Its models.
         hosts: All of them, which decide how wide the columns are.
     """
-    columns, sign = _columns(hosts, width), HOST_SIGNS[host.state]
+    names = _names(hosts)
+    columns, sign = _columns(names, width), HOST_SIGNS[host.state]
     told = "text" if host.state is HostState.OK else "idle"
     memory, there = host.memory, host.state is not HostState.LOST
     share = memory.reserved / memory.budget if memory.budget else 0.0
-    name = short_names(tuple(each.name for each in hosts), columns.name, glyphs)[host.name]
+    name = short_names(names, columns.name, glyphs)[host.name]
     counted = f"{census.routable}/{census.total:,}"
     cells = [
         Cell(f" {glyphs.of(sign)} ", sign.style),
